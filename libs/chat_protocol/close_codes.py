@@ -1,0 +1,30 @@
+"""WebSocket close codes of the gateway.
+
+The range says what the client does next, so that an old client handles a new code correctly:
+4400-4499 means stop (the same request would fail again), 4500-4599 means reconnect and resume.
+The codes lie in the private range of RFC 6455, section 7.4.2.
+"""
+
+from enum import IntEnum
+
+
+class CloseCode(IntEnum):
+    """Why the gateway closed a connection."""
+
+    UNAUTHENTICATED = 4401
+    """No token, a wrong one, or one that has expired. Get a new token first."""
+    FORBIDDEN = 4403
+    """The token is good, its owner may not do this."""
+    AUTH_TIMEOUT = 4408
+    """The first message did not authenticate in time."""
+    INTERNAL_ERROR = 4500
+    """A fault of the gateway. Reconnect with backoff."""
+    DRAINING = 4503
+    """This instance is shutting down. Reconnect after the hint, to any instance."""
+    SLOW_READER = 4508
+    """The client read too slowly. Reconnect and resume from the position in the reason."""
+
+    @property
+    def reconnect(self) -> bool:
+        """Whether the client should reconnect on its own."""
+        return 4500 <= self <= 4599
