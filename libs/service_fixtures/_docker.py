@@ -1,9 +1,11 @@
 """Servers in containers, by testcontainers, from images that are built from the Dockerfiles of this repository."""
 
 import importlib
+import ipaddress
 import logging
 import os
 import secrets
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,11 +19,12 @@ from service_fixtures.settings import ServiceSettings
 if TYPE_CHECKING:
     from testcontainers.core.container import DockerContainer
 
-__all__ = ["POSTGRES_IMAGE", "REDIS_IMAGE", "engine_answers", "postgres_in_docker", "redis_in_docker"]
+__all__ = ["POSTGRES_IMAGE", "REDIS_IMAGE", "engine_problem", "postgres_in_docker", "redis_in_docker"]
 
 POSTGRES_IMAGE = "streamproof/postgres:15"
 REDIS_IMAGE = "streamproof/redis:7"
 LABEL = "streamproof.leash"
+ENGINE_TIMEOUT = 5
 
 
 def _docker_sdk() -> Any:
@@ -29,20 +32,28 @@ def _docker_sdk() -> Any:
     return importlib.import_module("docker")
 
 
-def engine_answers() -> str | None:
-    """None when a Docker engine answers, else why not."""
-    docker = _docker_sdk()
-
+def engine_problem(docker_host: str) -> str | None:
+    """Why no Docker engine answers at this URL; None when one does."""
+    scheme, _, path = docker_host.partition("://")
     try:
-        client = docker.from_env(timeout=5)
-    except docker.errors.DockerException as error:
-        return str(error)
+        if scheme == "unix":
+            # Asked here first: the SDK leaks the socket of a connection that is refused.
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(ENGINE_TIMEOUT)
+                probe.connect(path)
+        docker = _docker_sdk()
+    except OSError as error:
+        return f"{docker_host}: {error.strerror or error}"
+    except ImportError:
+        return "the package docker is not installed"
     try:
-        client.ping()
+        client = docker.from_env(timeout=ENGINE_TIMEOUT)
+        try:
+            client.ping()
+        finally:
+            client.close()
     except (docker.errors.DockerException, OSError) as error:
-        return str(error)
-    finally:
-        client.close()
+        return f"{docker_host}: {error}"
     return None
 
 
@@ -81,10 +92,9 @@ def _container(
         try:
             _ensure_image(container.get_docker_client().client, image, settings.docker_folder, folder)
             container.with_envs(**environment).with_kwargs(labels={LABEL: token})
-            _publish(container, port)
             wait = LogMessageWaitStrategy(ready).with_startup_timeout(int(settings.start_timeout))
             container.waiting_for(wait.with_poll_interval(0.05))
-            _start(container, image)
+            _start(container, image, port)
             yield _local(container.get_container_host_ip()), int(container.get_exposed_port(port))
         finally:
             container.stop()
@@ -96,15 +106,29 @@ def _local(host: str) -> str:
 
 
 def _publish(container: "DockerContainer", port: int) -> None:
-    """On the loopback interface only, as far as the engine is on this machine."""
-    ports: dict[str, Any] = container.ports  # testcontainers declares port numbers; the engine takes addresses too
-    ports[f"{port}/tcp"] = ("127.0.0.1", None) if _local(container.get_docker_client().host()) == "127.0.0.1" else None
+    """Publishes the port where this process will look for it, and on no other address of the machine."""
+    from testcontainers.core.config import ConnectionMode
+
+    engine = container.get_docker_client()
+    mode = engine.get_connection_mode()
+    if mode is ConnectionMode.bridge_ip:
+        return  # reached directly, over the network both containers share
+    address: str | None = None
+    if mode is ConnectionMode.gateway_ip:
+        bridge = engine.client.networks.get("bridge").attrs["IPAM"]["Config"][0]
+        # An engine that never started a container names the subnet only; its first address is the gateway.
+        address = bridge.get("Gateway") or str(ipaddress.ip_network(bridge["Subnet"])[1])
+    elif _local(engine.host()) == "127.0.0.1":
+        address = "127.0.0.1"
+    ports: dict[str, Any] = container.ports  # declared as port numbers only; the engine takes addresses too
+    ports[f"{port}/tcp"] = None if address is None else (address, None)
 
 
-def _start(container: "DockerContainer", image: str) -> None:
+def _start(container: "DockerContainer", image: str, port: int) -> None:
     docker = _docker_sdk()
 
     try:
+        _publish(container, port)
         container.start()
     except (TimeoutError, RuntimeError, docker.errors.DockerException) as error:
         raise ServerNotStartedError(f"container of {image}", str(error)) from error

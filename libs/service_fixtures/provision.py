@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self, final
 from urllib.parse import urlsplit
 
-from service_fixtures.errors import RungNotAvailableError
+from service_fixtures.errors import RungNotAvailableError, ServerNotStartedError
 from service_fixtures.services import Postgres, Redis
 from service_fixtures.settings import POSTGRES_VARIABLE, REDIS_VARIABLE, Rung, ServiceSettings
 
@@ -96,7 +96,7 @@ class Provision:
     def _engine_problem(self) -> str | None:
         from service_fixtures import _docker
 
-        return _docker.engine_answers()
+        return _docker.engine_problem(self.settings.docker_host)
 
     def _rung(self, address: str | None, variable: str) -> Rung:
         """The rung to use for one service, from what was asked for and what is there."""
@@ -118,8 +118,13 @@ class Provision:
         return Rung.WHEELS if self._engine_problem is not None else Rung.DOCKER
 
     def _open(self, rung: Rung, over: Callable[[Rung], AbstractContextManager[Any]]) -> tuple[Rung, Any]:
+        import psycopg
+        import redis
+
         try:
             return rung, self._stack.enter_context(over(rung))
+        except (psycopg.Error, redis.RedisError) as error:
+            raise ServerNotStartedError(f"the server from {rung}", " ".join(str(error).split())) from error
         except RungNotAvailableError as error:
             if rung is not Rung.DOCKER or self.settings.rung is not None:
                 raise

@@ -12,6 +12,7 @@ __all__ = ["POSTGRES_VARIABLE", "REDIS_VARIABLE", "Rung", "ServiceSettings"]
 
 POSTGRES_VARIABLE = "STREAMPROOF_POSTGRES_DSN"
 REDIS_VARIABLE = "STREAMPROOF_REDIS_URL"
+DEFAULT_DOCKER_HOST = "unix:///var/run/docker.sock"
 SLOT_VARIABLE = "STREAMPROOF_SLOT"
 
 
@@ -35,6 +36,7 @@ class ServiceSettings:
         cache_folder: where the initialised PostgreSQL data folder is kept between runs.
         temporary_folder: parent of the folders that servers live in while they run.
         docker_folder: folder with the Dockerfiles (`postgres/`, `redis/`), None when it is not part of this checkout.
+        docker_host: URL of the Docker engine.
         start_timeout: seconds a server may take until it accepts connections.
     """
 
@@ -45,6 +47,7 @@ class ServiceSettings:
     cache_folder: Path
     temporary_folder: Path
     docker_folder: Path | None
+    docker_host: str = DEFAULT_DOCKER_HOST
     start_timeout: float = 60.0
 
     @classmethod
@@ -63,6 +66,7 @@ class ServiceSettings:
             cache_folder=_cache_folder(env),
             temporary_folder=Path(tempfile.gettempdir()),
             docker_folder=docker_folder if (docker_folder / "postgres" / "Dockerfile").is_file() else None,
+            docker_host=env.get("DOCKER_HOST") or DEFAULT_DOCKER_HOST,
         )
 
 
