@@ -1,0 +1,1 @@
+"""A scriptable stand-in for a model provider: the same bytes each time, every fault on demand."""

@@ -1,0 +1,122 @@
+"""The command `mock-llm`.
+
+Exit codes: 0 all is well, 1 the scenario or an address cannot be used, 2 the command line is wrong.
+"""
+
+import json
+import logging
+import signal
+import sys
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import anyio
+import structlog
+import typer
+from anyio.abc import TaskStatus
+from rich.console import Console
+
+from mock_llm.errors import MockModelError, ScenarioError
+from mock_llm.scenario.loading import load_scenario
+from mock_llm.scenario.model import json_schema
+from mock_llm.server import serve
+from mock_llm.settings import MockLLMSettings
+
+app = typer.Typer(
+    name="mock-llm",
+    help="A scriptable stand-in for a model provider.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Backend(StrEnum):
+    """Which event loop serves."""
+
+    ASYNCIO = "asyncio"
+    TRIO = "trio"
+
+
+def main() -> None:
+    """Entry of the console script."""
+    app()
+
+
+@app.command("serve")
+def serve_command(
+    scenario: Annotated[
+        str | None, typer.Option(help="Scenario file, or the name of one that ships with mock-llm.")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to bind.")] = None,
+    port: Annotated[int | None, typer.Option(help="TCP port; 0 takes a free one.", min=0, max=65_535)] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed for ids, jitter and chaos.")] = None,
+    backend: Annotated[Backend, typer.Option(help="Event loop.")] = Backend.ASYNCIO,
+) -> None:
+    """Serve a scenario until SIGTERM or SIGINT. Prints one JSON line with the URL when ready."""
+    _log_to_stderr()
+    try:
+        settings = MockLLMSettings.from_environment()
+        settings = replace(
+            settings,
+            scenario=settings.scenario if scenario is None else scenario,
+            host=settings.host if host is None else host,
+            port=settings.port if port is None else port,
+            seed=settings.seed if seed is None else seed,
+        )
+        options = {"use_uvloop": True} if backend is Backend.ASYNCIO else {}
+        anyio.run(_serve_until_signal, settings, backend=backend.value, backend_options=options)
+    except (MockModelError, OSError) as error:
+        _fail(error)
+
+
+@app.command()
+def check(scenario: Annotated[Path, typer.Argument(help="Scenario file.")]) -> None:
+    """Check a scenario: every fault with file, line, column and field. Exit code 1 when there is one."""
+    try:
+        found = load_scenario(scenario)
+    except ScenarioError as error:
+        _fail(error)
+    outcomes = sum(len(rule.outcomes()) for rule in found.rules)
+    Console().print(f"{scenario}: ok, {len(found.rules)} rules, {outcomes} outcomes", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a scenario file."""
+    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
+
+
+async def _serve_until_signal(settings: MockLLMSettings) -> None:
+    async with anyio.create_task_group() as tasks:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            url = await tasks.start(_serve, settings)
+            sys.stdout.write(json.dumps({"url": url, "scenario": settings.scenario}) + "\n")
+            sys.stdout.flush()
+            async for _ in signals:
+                tasks.cancel_scope.cancel()
+                return
+
+
+async def _serve(settings: MockLLMSettings, *, task_status: TaskStatus[str]) -> None:
+    await serve(settings, task_status=task_status)
+
+
+def _log_to_stderr() -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+    )
+
+
+def _fail(error: Exception) -> NoReturn:
+    text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+    sys.stderr.write(f"mock-llm: {text}\n")
+    raise typer.Exit(1)

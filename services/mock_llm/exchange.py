@@ -1,0 +1,83 @@
+"""An answer as a list of steps: what to send, when, and how it ends. Drivers perform it on a socket or through ASGI."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+from mock_llm.journal import JournalEntry
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Write these bytes of the body; with them so many events are complete in all."""
+
+    data: bytes
+    events: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SleepUntil:
+    """Wait until so many seconds after the request came."""
+
+    offset: float
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class WaitAt:
+    """Wait at a barrier until a test releases it."""
+
+    barrier: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Send nothing for so many seconds; None means until the client goes away."""
+
+    duration: float | None
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class CloseEarly:
+    """End the connection with FIN, the body unfinished."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class TearDown:
+    """End the connection with RST once the peer's kernel has acknowledged what was sent."""
+
+
+Step = Send | SleepUntil | WaitAt | Silence | CloseEarly | TearDown
+
+
+@final
+@dataclass(slots=True)
+class Exchange:
+    """One answer.
+
+    Attributes:
+        status: HTTP status.
+        headers: without those that frame the body.
+        body: the whole body when it goes out at once, else None.
+        steps: what to do when `body` is None; after the last step the body ends regularly.
+        streamed: the body's length is not announced.
+        events: how many events `body` holds.
+        entry: what the journal notes.
+        later: yields the real answer; everything else is then empty.
+    """
+
+    status: int = 200
+    headers: Headers = ()
+    body: bytes | None = None
+    steps: Sequence[Step] = ()
+    streamed: bool = False
+    events: int = 0
+    entry: JournalEntry | None = None
+    later: "Callable[[], Awaitable[Exchange]] | None" = None

@@ -1,0 +1,216 @@
+"""The driver for asyncio: a protocol that answers in the callback that took the request, whenever it can."""
+
+import asyncio
+import socket
+import struct
+from collections import deque
+from typing import Final, final
+
+from mock_llm.exchange import Exchange
+from mock_llm.http import framing
+from mock_llm.http.delivery import Service, delivered
+from mock_llm.http.parsing import BadRequestError, RequestParser
+from mock_llm.http.request import HttpRequest
+from mock_llm.http.stage import perform_exchange
+
+_LINGER_ZERO: Final = struct.pack("ii", 1, 0)
+
+
+@final
+class HttpProtocol(asyncio.Protocol):
+    """One connection.
+
+    A response that is ready at once is written from `data_received`, without a task; only what waits gets one.
+    """
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._parser: RequestParser | None = None
+        self._requests: deque[HttpRequest] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._paused = False
+        self._idle: asyncio.TimerHandle | None = None
+        self._active = 0.0
+        self._last: Exchange | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the loop."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  a TCP server makes no other
+        self._transport = transport
+        service = self._service
+        number = service.connected(self)
+        if number is None:
+            transport.write(framing.plain_refusal(503, "too many connections"))
+            transport.close()
+            return
+        settings = service.settings
+        self._parser = RequestParser(
+            number, max_header_bytes=settings.max_header_bytes, max_body_bytes=settings.max_body_bytes
+        )
+        self._active = self._loop.time()
+        self._idle = self._loop.call_later(settings.idle_seconds, self._check_idle)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  the reason does not matter
+        """Called by the loop."""
+        self._service.disconnected(self)
+        if self._idle is not None:
+            self._idle.cancel()
+        self._requests.clear()
+        if self._writable is not None and not self._writable.done():
+            self._writable.cancel()
+        if self._task is not None:
+            self._task.cancel()
+        elif self._last is not None and self._transport is not None and self._transport.get_write_buffer_size():
+            _cut_short(self._last, self._transport.get_write_buffer_size())
+        self._transport = None
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the loop."""
+        parser, transport = self._parser, self._transport
+        if parser is None or transport is None:
+            return
+        try:
+            self._requests.extend(parser.feed(data))
+        except BadRequestError as refused:
+            transport.write(framing.plain_refusal(refused.status, str(refused)))
+            transport.close()
+            return
+        if parser.expects_continue:
+            parser.expects_continue = False
+            transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self._requests:
+            self._serve()
+
+    def eof_received(self) -> bool:
+        """Called by the loop: a client that sends no more is gone."""
+        return False
+
+    def pause_writing(self) -> None:
+        """Called by the loop."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """Called by the loop."""
+        self._paused = False
+        if self._writable is not None and not self._writable.done():
+            self._writable.set_result(None)
+        if self._requests:
+            self._serve()
+
+    async def send(self, data: bytes) -> None:
+        """Hand bytes to the transport; waits while it takes no more."""
+        if self._transport is None:
+            raise ConnectionResetError
+        self._transport.write(data)
+        if self._paused:
+            self._writable = self._loop.create_future()
+            try:
+                await self._writable
+            finally:
+                self._writable = None
+
+    async def close_early(self) -> None:
+        """End with FIN; what was written still arrives."""
+        if self._transport is not None:
+            self._transport.close()
+
+    async def tear_down(self) -> None:
+        """End with RST, after the peer has acknowledged everything."""
+        transport = self._transport
+        if transport is None:
+            return
+        sock = transport.get_extra_info("socket")
+        await delivered(sock.fileno(), transport.get_write_buffer_size)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+        transport.abort()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _serve(self) -> None:
+        while self._requests and self._task is None and not self._paused and self._transport is not None:
+            request = self._requests.popleft()
+            self._active = self._loop.time()
+            exchange = self._service.model.handle(request)
+            if exchange.body is None or exchange.later is not None:
+                self._task = self._loop.create_task(self._perform(exchange, request.keep_alive))
+                self._task.add_done_callback(self._performed)
+                break
+            self._transport.write(
+                framing.whole(
+                    exchange.status,
+                    exchange.headers,
+                    exchange.body,
+                    streamed=exchange.streamed,
+                    keep_alive=request.keep_alive,
+                )
+            )
+            entry = exchange.entry
+            if entry is not None:
+                entry.events_sent, entry.bytes_sent, entry.state = exchange.events, len(exchange.body), "done"
+            self._last = exchange
+            if not request.keep_alive:
+                self._transport.close()
+                self._requests.clear()
+        self._throttle()
+
+    def _throttle(self) -> None:
+        # A client that sends on while its answer is under way waits in its own kernel, not in our memory.
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._requests and self._transport.is_reading():
+            self._transport.pause_reading()
+        elif not self._requests and not self._transport.is_reading():
+            self._transport.resume_reading()
+
+    async def _perform(self, exchange: Exchange, keep_alive: bool) -> None:
+        model = self._service.model
+        started = model.clock.now()
+        if exchange.later is not None:
+            entry, headers = exchange.entry, exchange.headers
+            exchange = await exchange.later()
+            exchange.entry, exchange.headers = entry, exchange.headers + headers
+        try:
+            regular = await perform_exchange(
+                exchange, self, model.clock, self._service.barriers, started=started, keep_alive=keep_alive
+            )
+        except (asyncio.CancelledError, ConnectionError):
+            if exchange.entry is not None:
+                exchange.entry.state = "disconnected"
+            raise
+        if not (regular and keep_alive) and self._transport is not None:
+            self._transport.close()
+
+    def _performed(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._service.failed(error)
+            self.abort()
+        if self._transport is not None and not self._transport.is_closing():
+            self._active = self._loop.time()
+            if self._requests:
+                self._serve()
+            else:
+                self._throttle()
+
+    def _check_idle(self) -> None:
+        quiet = self._loop.time() - self._active
+        limit = self._service.settings.idle_seconds
+        if self._task is None and quiet >= limit:
+            if self._transport is not None:
+                self._transport.close()
+            return
+        self._idle = self._loop.call_later(limit if self._task else max(limit - quiet, 0.001), self._check_idle)
+
+
+def _cut_short(exchange: Exchange, unsent: int) -> None:
+    entry = exchange.entry
+    if entry is not None and exchange.body is not None:
+        entry.state = "disconnected"
+        entry.bytes_sent = max(len(exchange.body) - unsent, 0)
+        entry.events_sent = exchange.body.count(b"\n\n", 0, entry.bytes_sent)

@@ -1,0 +1,153 @@
+"""From frames, timing, barriers and a fault to the steps of an exchange."""
+
+from dataclasses import dataclass
+from typing import Final, final
+
+from mock_llm.exchange import CloseEarly, Send, Silence, SleepUntil, Step, TearDown, WaitAt
+from mock_llm.scenario.durations import seconds
+from mock_llm.scenario.faults import AnyFault, Disconnect, HttpError, Reset, Stall, StreamError
+from mock_llm.scenario.model import Hold, Timing
+from mock_llm.seeds import Identity
+from mock_llm.wire.template import Frame, FrameKind
+
+_PACED: Final = (FrameKind.CONTENT, FrameKind.ARGUMENTS)
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One write to come: bytes, how many events they complete, when they leave, which barrier comes before."""
+
+    data: bytes
+    events: int
+    offset: float
+    holds: tuple[str, ...] = ()
+
+
+def departures(frames: tuple[Frame, ...], timing: Timing, identity: Identity) -> list[float]:
+    """When each frame leaves, in seconds after the request; never earlier than the frame before it."""
+    first = seconds(timing.first_token)
+    jitter = seconds(timing.jitter)
+    random = identity.random("jitter") if jitter else None
+    moments: list[float] = []
+    moment = first
+    latest = 0.0
+    begun = False
+    for frame in frames:
+        if frame.kind in _PACED:
+            if begun:
+                moment += _gap(timing, frame)
+            begun = True
+        leaves = moment + (random.uniform(0, jitter) if random is not None and frame.kind in _PACED else 0.0)
+        latest = max(latest, leaves)
+        moments.append(latest)
+    return moments
+
+
+def _gap(timing: Timing, frame: Frame) -> float:
+    if timing.chunk_delay is not None:
+        return seconds(timing.chunk_delay)
+    if timing.tokens_per_second is not None:
+        return max(frame.tokens, 1) / timing.tokens_per_second
+    return 0.0
+
+
+def chunks(
+    frames: tuple[Frame, ...], stamped: list[bytes], timing: Timing, holds: tuple[Hold, ...], identity: Identity
+) -> list[Chunk]:
+    """The frames as writes, each with its time and the barriers before it."""
+    found = []
+    for index, (data, offset) in enumerate(zip(stamped, departures(frames, timing, identity), strict=True)):
+        before = tuple(hold.barrier for hold in holds if min(hold.after_event, len(frames) - 1) == index)
+        found.append(Chunk(data, index + 1, offset, before))
+    return found
+
+
+def perform(plan: list[Chunk]) -> list[Step]:
+    """Steps of a stream that goes well. Frames that leave together become one write."""
+    steps: list[Step] = []
+    now = 0.0
+    pending: list[bytes] = []
+    events = 0
+
+    def flush() -> None:
+        if pending:
+            steps.append(Send(b"".join(pending), events))
+            pending.clear()
+
+    for chunk in plan:
+        if chunk.offset > now or chunk.holds:
+            flush()
+        if chunk.offset > now:
+            now = chunk.offset
+            steps.append(SleepUntil(now))
+        steps.extend(WaitAt(barrier) for barrier in chunk.holds)
+        pending.append(chunk.data)
+        events = chunk.events
+    flush()
+    return steps
+
+
+def perform_fault(plan: list[Chunk], frames: tuple[Frame, ...], fault: AnyFault, error: bytes) -> list[Step]:
+    """Steps of a stream that meets a fault; `error` is the error event in the provider's form."""
+    if isinstance(fault, HttpError):
+        raise TypeError("an HTTP error is no stream")
+    before, after = cut(plan, place(fault, plan, frames))
+    match fault:
+        case Disconnect():
+            return [*perform(before), CloseEarly()]
+        case Reset():
+            return [*perform(before), TearDown()]
+        case StreamError():
+            events = before[-1].events if before else 0
+            return [*perform(before), Send(error, events + 1)]
+        case Stall():
+            if fault.duration is None:
+                return [*perform(before), Silence(None)]
+            wait = seconds(fault.duration)
+            later = [Chunk(each.data, each.events, each.offset + wait, each.holds) for each in after]
+            return [*perform(before), Silence(wait), *perform(later)]
+
+
+def place(fault: Disconnect | Reset | StreamError | Stall, plan: list[Chunk], frames: tuple[Frame, ...]) -> int:
+    """The byte of the body at which a fault strikes."""
+    ends: list[int] = []
+    total = 0
+    for chunk in plan:
+        total += len(chunk.data)
+        ends.append(total)
+    if fault.after_byte is not None:
+        return min(fault.after_byte, total)
+    if fault.inside_tool_call is not None:
+        return _inside_call(fault.inside_tool_call - 1, plan, frames, ends)
+    if fault.inside_character:
+        for chunk, end in zip(plan, ends, strict=True):
+            for index, byte in enumerate(chunk.data):
+                if byte >= 0xC0:
+                    return end - len(chunk.data) + index + 1
+        return total
+    count = fault.after_event or 0
+    return ends[min(count, len(ends)) - 1] if count else 0
+
+
+def _inside_call(call: int, plan: list[Chunk], frames: tuple[Frame, ...], ends: list[int]) -> int:
+    mine = [index for index, frame in enumerate(frames) if frame.kind is FrameKind.ARGUMENTS and frame.call == call]
+    if not mine:
+        return ends[-1]
+    middle = mine[(len(mine) - 1) // 2]
+    return ends[middle] if len(mine) > 1 else ends[middle] - len(plan[middle].data) // 2
+
+
+def cut(plan: list[Chunk], byte: int) -> tuple[list[Chunk], list[Chunk]]:
+    """Split the writes at a byte of the body, through the middle of one if need be."""
+    before: list[Chunk] = []
+    for index, chunk in enumerate(plan):
+        if byte >= len(chunk.data):
+            before.append(chunk)
+            byte -= len(chunk.data)
+            continue
+        if not byte:
+            return before, plan[index:]
+        before.append(Chunk(chunk.data[:byte], chunk.events - 1, chunk.offset, chunk.holds))
+        return before, [Chunk(chunk.data[byte:], chunk.events, chunk.offset), *plan[index + 1 :]]
+    return before, []

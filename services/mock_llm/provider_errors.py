@@ -1,0 +1,108 @@
+"""Errors as the providers write them."""
+
+from typing import Any, Final
+
+import msgspec
+
+from mock_llm.errors import RequestRefusedError
+from mock_llm.exchange import Headers
+from mock_llm.requests import Protocol
+from mock_llm.scenario.durations import seconds
+from mock_llm.scenario.faults import HttpError, StreamError
+
+_KINDS: Final = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+    503: "service_unavailable_error",
+    529: "overloaded_error",
+}
+_MESSAGES: Final = {
+    400: "The request is not valid.",
+    401: "Incorrect API key provided.",
+    403: "You are not allowed to use this model.",
+    404: "The model does not exist or you do not have access to it.",
+    408: "The request timed out.",
+    409: "The request conflicts with another one.",
+    413: "The request is too large.",
+    422: "The request cannot be processed.",
+    429: "Rate limit reached. Please try again later.",
+    500: "The server had an error while processing your request.",
+    502: "Bad gateway.",
+    503: "The service is overloaded. Please try again later.",
+    504: "The request took too long.",
+    529: "The service is overloaded.",
+}
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def error_kind(status: int) -> str:
+    """The provider's word for a status."""
+    return _KINDS.get(status, "api_error")
+
+
+def error_body(protocol: Protocol | None, refused: RequestRefusedError, request_id: str) -> bytes:
+    """The body of an HTTP error."""
+    if protocol == "messages":
+        error: dict[str, Any] = {"type": refused.kind, "message": refused.message}
+        return _encode({"type": "error", "error": error, "request_id": request_id})
+    return _encode(
+        {
+            "error": {
+                "message": refused.message,
+                "type": refused.kind,
+                "param": refused.param,
+                "code": refused.code,
+            }
+        }
+    )
+
+
+def scripted_error(fault: HttpError) -> RequestRefusedError:
+    """The error that a scenario asks for."""
+    return RequestRefusedError(
+        fault.message if fault.message is not None else _MESSAGES[fault.status],
+        status=fault.status,
+        kind=error_kind(fault.status),
+        code=fault.code,
+    )
+
+
+def retry_headers(fault: HttpError, now: float) -> Headers:
+    """The Retry-After of a scripted error; `now` is wall-clock seconds, for the form that is a date."""
+    if fault.retry_after is None:
+        return ()
+    wait = seconds(fault.retry_after)
+    if fault.retry_after_form == "milliseconds":
+        return ((b"retry-after-ms", b"%d" % round(wait * 1000)),)
+    if fault.retry_after_form == "date":
+        return ((b"retry-after", http_date(now + wait)),)
+    return ((b"retry-after", f"{wait:g}".encode()),)
+
+
+def http_date(moment: float) -> bytes:
+    """A moment as HTTP writes it."""
+    from email.utils import formatdate
+
+    return formatdate(moment, usegmt=True).encode()
+
+
+def stream_error(protocol: Protocol, fault: StreamError) -> bytes:
+    """The error event of a stream."""
+    if protocol == "messages":
+        body = _encode({"type": "error", "error": {"type": fault.code or "api_error", "message": fault.message}})
+        return b"event: error\ndata: " + body + b"\n\n"
+    error: dict[str, Any] = {"message": fault.message, "type": fault.code or "error", "param": None, "code": fault.code}
+    if fault.form == "flat":
+        return b"data: " + _encode({"object": "error", **error}) + b"\n\n"
+    if fault.form == "vllm":
+        vllm = {"message": fault.message, "type": "InternalServerError", "param": None, "code": 500}
+        return b"data: " + _encode({"error": vllm}) + b"\n\ndata: [DONE]\n\n"
+    return b"data: " + _encode({"error": error}) + b"\n\n"

@@ -1,0 +1,97 @@
+"""The faults that a scenario can ask for. Each is exact: it says after which event or byte it strikes."""
+
+from typing import Annotated, Literal, get_args
+
+from msgspec import Meta, Struct
+
+from mock_llm.scenario.durations import seconds
+
+Count = Annotated[int, Meta(ge=0)]
+Duration = float | str
+
+
+class _Fault(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True, tag_field="kind"):
+    """Every fault is told apart by `kind`."""
+
+
+class _PlacedFault(_Fault, frozen=True):
+    """A fault at one place of the stream. Without a place it strikes before the first event.
+
+    Attributes:
+        after_event: so many whole events arrive first; the role, `[DONE]` and pings count as events.
+        after_byte: so many bytes of the body arrive first.
+        inside_tool_call: strikes within the arguments of the K-th tool call, counted from 1.
+        inside_character: strikes between the bytes of the first character that has more than one.
+    """
+
+    after_event: Count | None = None
+    after_byte: Count | None = None
+    inside_tool_call: Annotated[int, Meta(ge=1)] | None = None
+    inside_character: bool = False
+
+    def __post_init__(self) -> None:
+        places = (self.after_event, self.after_byte, self.inside_tool_call)
+        if sum(place is not None for place in places) + self.inside_character > 1:
+            raise ValueError("give one place: after_event, after_byte, inside_tool_call or inside_character")
+
+
+class HttpError(_Fault, frozen=True, tag="http_error"):
+    """An error instead of an answer, in the provider's own body.
+
+    Attributes:
+        status: the HTTP status.
+        message: text of the error.
+        code: machine-readable code, such as `rate_limit_exceeded`.
+        retry_after: when to come back.
+        retry_after_form: how the Retry-After header says it.
+    """
+
+    status: Literal[400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529]
+    message: str | None = None
+    code: str | None = None
+    retry_after: Duration | None = None
+    retry_after_form: Literal["seconds", "milliseconds", "date"] = "seconds"
+
+    def __post_init__(self) -> None:
+        if self.retry_after is not None:
+            seconds(self.retry_after)
+
+
+class Disconnect(_PlacedFault, frozen=True, tag="disconnect"):
+    """The connection ends cleanly (FIN) in the middle of the stream, without the end of the body."""
+
+
+class Reset(_PlacedFault, frozen=True, tag="reset"):
+    """The connection is torn down (RST) after the client's kernel has what came before."""
+
+
+class StreamError(_PlacedFault, frozen=True, tag="stream_error"):
+    """An error event in the middle of a stream that then ends.
+
+    Attributes:
+        form: `nested` as OpenAI writes it, `flat` without the outer object, `vllm` as vLLM writes it.
+    """
+
+    form: Literal["nested", "flat", "vllm"] = "nested"
+    message: str = "The server had an error while processing your request."
+    code: str | None = "server_error"
+
+
+class Stall(_PlacedFault, frozen=True, tag="stall"):
+    """The stream goes silent and the connection stays open.
+
+    Attributes:
+        duration: how long; without one, until the client goes away.
+    """
+
+    duration: Duration | None = None
+
+    def __post_init__(self) -> None:
+        _PlacedFault.__post_init__(self)
+        if self.duration is not None:
+            seconds(self.duration)
+
+
+AnyFault = HttpError | Disconnect | Reset | StreamError | Stall
+
+FAULT_KINDS: tuple[str, ...] = tuple(str(kind.__struct_config__.tag) for kind in get_args(AnyFault))

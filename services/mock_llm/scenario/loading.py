@@ -1,0 +1,200 @@
+"""YAML to a scenario. Every fault is reported with file, line, column, field and, for a name, the nearest valid one."""
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import msgspec
+import yaml
+
+from mock_llm.errors import Problem, ScenarioError
+from mock_llm.scenario.faults import FAULT_KINDS, AnyFault
+from mock_llm.scenario.model import (
+    Block,
+    Chaos,
+    Hold,
+    Match,
+    Outcome,
+    RateLimit,
+    Rule,
+    Scenario,
+    TextPattern,
+    Timing,
+    ToolCall,
+    Usage,
+)
+
+MAX_SCENARIO_BYTES: Final = 16 * 1024 * 1024
+_MAX_DEPTH: Final = 64
+
+_PATH: Final = re.compile(r" - at `(?P<key>key in )?\$\.?(?P<path>[^`]*)`$")
+_UNKNOWN: Final = re.compile(r"contains unknown field `(?P<name>[^`]+)`")
+_MISSING: Final = re.compile(r"missing required field `(?P<name>[^`]+)`")
+_INVALID: Final = re.compile(r"Invalid (?:enum )?value '?(?P<name>[^']*)'?")
+
+_STRUCTS: Final = (Scenario, Rule, Match, TextPattern, Block, ToolCall, Timing, Usage, Hold, Outcome, RateLimit, Chaos)
+_FIELD_NAMES: Final = sorted(
+    {each.encode_name for struct in (*_STRUCTS, *get_args(AnyFault)) for each in msgspec.structs.fields(struct)}
+)
+
+
+@dataclass(slots=True)
+class _Document:
+    """Plain values of a YAML document, and where each stands."""
+
+    marks: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def place(self, path: str) -> tuple[int, int]:
+        """Line and column of a path, or of the nearest thing around it."""
+        while path and path not in self.marks:
+            path = path[: max(path.rfind("."), path.rfind("["), 0)]
+        return self.marks.get(path, (1, 1))
+
+
+def load_scenario(path: Path) -> Scenario:
+    """Read a scenario file.
+
+    Raises:
+        ScenarioError: it cannot be read, or something in it is wrong.
+    """
+    try:
+        if path.stat().st_size > MAX_SCENARIO_BYTES:
+            raise ScenarioError((Problem(str(path), 1, 1, "", f"larger than {MAX_SCENARIO_BYTES} bytes"),))
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+        raise ScenarioError((Problem(str(path), 0, 0, "", reason, "check the path"),)) from None
+    except UnicodeDecodeError as error:
+        raise ScenarioError((Problem(str(path), 1, 1, "", f"is not UTF-8 at byte {error.start}"),)) from None
+    return parse_scenario(text, source=str(path))
+
+
+def bundled_scenario(name: str) -> Scenario:
+    """A scenario that ships with the package, by name.
+
+    Raises:
+        ScenarioError: there is none of that name.
+    """
+    folder = resources.files("mock_llm") / "scenarios"
+    names = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    if name not in names:
+        hint = f"there are {', '.join(names)}; or give the path of a .yaml file"
+        raise ScenarioError((Problem(name, 0, 0, "", "no scenario of that name ships with mock-llm", hint),))
+    return parse_scenario((folder / f"{name}.yaml").read_text(encoding="utf-8"), source=f"{name}.yaml")
+
+
+def parse_scenario(text: str, *, source: str = "scenario") -> Scenario:
+    """Read a scenario from YAML text; `source` names it in errors.
+
+    Raises:
+        ScenarioError: with every problem found.
+    """
+    document = _Document()
+    try:
+        node = yaml.compose(text, Loader=yaml.CSafeLoader)
+        value = _plain(node, "", document, source, 0) if node is not None else None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        raise ScenarioError((Problem(source, line, column, "", f"not YAML: {error.problem}"),)) from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ScenarioError((Problem(source, 1, 1, "", f"not YAML: {error}"),)) from None
+    if not isinstance(value, dict):
+        raise ScenarioError((Problem(source, 1, 1, "", "a scenario is a mapping", "start with `name:` and `rules:`"),))
+    return _convert(value, document, source)
+
+
+def _convert(value: dict[str, Any], document: _Document, source: str) -> Scenario:
+    problems: list[Problem] = []
+    rules = value.get("rules", [])
+    good: list[Rule] = []
+    seen: dict[str, int] = {}
+    if isinstance(rules, list):
+        # Rule by rule, so that one wrong rule does not hide the next.
+        for index, raw in enumerate(rules):
+            where = f"rules[{index}]"
+            try:
+                rule = msgspec.convert(raw, Rule, strict=True)
+            except msgspec.ValidationError as error:
+                problems.append(_problem(error, where, document, source))
+                continue
+            good.append(rule)
+            if rule.name in seen:
+                line, column = document.place(f"{where}.name")
+                reason = f"the name {rule.name!r} is taken by rules[{seen[rule.name]}]"
+                problems.append(Problem(source, line, column, f"{where}.name", reason, "give each rule its own name"))
+            seen.setdefault(rule.name, index)
+        value = {**value, "rules": []}
+    try:
+        scenario = msgspec.convert(value, Scenario, strict=True)
+    except msgspec.ValidationError as error:
+        problems.append(_problem(error, "", document, source))
+    else:
+        if not problems:
+            return msgspec.structs.replace(scenario, rules=tuple(good))
+    raise ScenarioError(tuple(sorted(problems, key=lambda problem: (problem.line, problem.column))))
+
+
+def _plain(node: yaml.Node, path: str, document: _Document, source: str, depth: int) -> Any:
+    document.marks.setdefault(path, (node.start_mark.line + 1, node.start_mark.column + 1))
+    if depth > _MAX_DEPTH:
+        line, column = document.marks[path]
+        raise ScenarioError((Problem(source, line, column, path, f"nested deeper than {_MAX_DEPTH} levels"),))
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(item, f"{path}[{index}]", document, source, depth + 1) for index, item in enumerate(node.value)]
+    if isinstance(node, yaml.MappingNode):
+        return _plain_mapping(node, path, document, source, depth)
+    loader = yaml.SafeLoader("")
+    try:
+        return loader.construct_object(node)
+    except (yaml.YAMLError, ValueError) as error:
+        line, column = document.marks[path]
+        raise ScenarioError((Problem(source, line, column, path, f"cannot be read: {error}"),)) from None
+    finally:
+        loader.dispose()
+
+
+def _plain_mapping(
+    node: yaml.MappingNode, path: str, document: _Document, source: str, depth: int
+) -> Mapping[str, Any]:
+    values: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key = key_node.value if isinstance(key_node, yaml.ScalarNode) else str(key_node.start_mark)
+        inner = f"{path}.{key}" if path else key
+        if key in values:
+            mark = key_node.start_mark
+            raise ScenarioError(
+                (Problem(source, mark.line + 1, mark.column + 1, inner, "is given twice", "keep one of them"),)
+            )
+        document.marks[inner] = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
+        values[key] = _plain(value_node, inner, document, source, depth + 1)
+    return values
+
+
+def _problem(error: msgspec.ValidationError, prefix: str, document: _Document, source: str) -> Problem:
+    text = str(error)
+    found = _PATH.search(text)
+    path = found["path"].replace("[...]", "") if found else ""
+    reason = text[: found.start()] if found else text
+    full = f"{prefix}.{path}" if prefix and path and not path.startswith("[") else prefix + path
+    hint = ""
+    if unknown := _UNKNOWN.search(reason):
+        name = unknown["name"]
+        full = f"{full}.{name}" if full else name
+        reason, hint = f"there is no field {name!r} here", _nearest(name, _FIELD_NAMES)
+    elif missing := _MISSING.search(reason):
+        reason, hint = f"the field {missing['name']!r} is missing", f"add `{missing['name']}:`"
+    elif full.endswith(".kind") and (invalid := _INVALID.search(reason)):
+        reason = f"there is no fault {invalid['name']!r}"
+        hint = _nearest(invalid["name"], FAULT_KINDS) or f"faults are {', '.join(FAULT_KINDS)}"
+    line, column = document.place(full)
+    return Problem(source, line, column, full, reason, hint)
+
+
+def _nearest(name: str, names: tuple[str, ...] | list[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else ""

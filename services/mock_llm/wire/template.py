@@ -1,0 +1,80 @@
+"""Frames rendered once and stamped per request.
+
+Rendering JSON per request or per chunk costs more than everything else together. So a reply is rendered once into
+frames with slots, and each request only fills the slots: ids, times, the model's name, the prompt's token count. A slot
+is a NUL byte and a letter; JSON never holds a NUL byte, so text cannot imitate one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final, final
+
+HEAD: Final = b"\x00h"  # what every frame of a Chat Completions stream starts with
+BASE: Final = b"\x00i"  # the part of an id that derives from the request
+MODEL: Final = b"\x00m"  # the model's name, as a JSON string
+CREATED: Final = b"\x00c"  # seconds since 1970
+USAGE: Final = b"\x00u"  # the usage object
+
+Values = Mapping[bytes, bytes]
+
+
+class FrameKind(Enum):
+    """What a frame is for; pacing and faults look at it."""
+
+    OPENING = auto()
+    CONTENT = auto()
+    ARGUMENTS = auto()
+    CLOSING = auto()
+    USAGE = auto()
+    DONE = auto()
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One event on the wire, slots included. `call` is the tool call it belongs to, from 0, or -1."""
+
+    data: bytes
+    kind: FrameKind
+    tokens: int = 0
+    call: int = -1
+
+
+@final
+class Template:
+    """The frames of one answer.
+
+    Args:
+        frames: in wire order.
+        primary: the slot that occurs most; stamping joins on it and looks for others only where there are any.
+    """
+
+    __slots__ = ("_dynamic", "_primary", "_segments", "frames")
+
+    def __init__(self, frames: Sequence[Frame], primary: bytes) -> None:
+        self.frames = tuple(frames)
+        self._primary = primary
+        self._segments = b"".join(frame.data for frame in frames).split(primary)
+        self._dynamic = tuple(index for index, segment in enumerate(self._segments) if b"\x00" in segment)
+
+    def stamp(self, values: Values) -> bytes:
+        """The whole body in one piece."""
+        segments = self._segments
+        if self._dynamic:
+            segments = segments.copy()
+            for index in self._dynamic:
+                segments[index] = fill(segments[index], values)
+        return values[self._primary].join(segments)
+
+    def stamp_frames(self, values: Values) -> list[bytes]:
+        """The body frame by frame."""
+        return [fill(frame.data, values) for frame in self.frames]
+
+
+def fill(data: bytes, values: Values) -> bytes:
+    """Replace every slot; the values themselves hold none."""
+    if b"\x00" in data:
+        for slot, value in values.items():
+            data = data.replace(slot, value)
+    return data

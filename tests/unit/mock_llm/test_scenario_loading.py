@@ -1,0 +1,73 @@
+"""Scenarios are read, or refused with file, line, column, field and the nearest valid name."""
+
+import pytest
+
+from mock_llm.errors import ScenarioError
+from mock_llm.scenario import bundled_scenario, parse_scenario
+
+GOOD = """
+name: two rules
+rules:
+  - name: hello
+    match: {user: hello}
+    reply:
+      - text: [Hel, lo]
+  - name: rest
+    reply: [{reasoning: hm}, {tool_call: {name: search, arguments: {query: x}}}]
+"""
+
+
+def test_reads_rules_in_order() -> None:
+    scenario = parse_scenario(GOOD)
+    assert [rule.name for rule in scenario.rules] == ["hello", "rest"]
+
+
+def test_the_bundled_scenario_is_valid() -> None:
+    assert bundled_scenario("performance").rules
+
+
+def test_an_unknown_bundled_name_lists_the_names_there_are() -> None:
+    with pytest.raises(ScenarioError, match="performance"):
+        bundled_scenario("no-such-scenario")
+
+
+def test_an_unknown_field_names_line_column_field_and_the_nearest_name() -> None:
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario(GOOD.replace("match:", "mtach:"), source="s.yaml")
+    (problem,) = caught.value.problems
+    assert (problem.source, problem.line, problem.column, problem.field) == ("s.yaml", 5, 5, "rules[0].mtach")
+    assert "'match'" in problem.hint
+
+
+def test_every_wrong_rule_is_reported() -> None:
+    text = GOOD.replace("text:", "txet:").replace("arguments:", "argments:")
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario(text)
+    assert [problem.field for problem in caught.value.problems] == [
+        "rules[0].reply[0].txet",
+        "rules[1].reply[0].tool_call.argments",
+    ] or [problem.line for problem in caught.value.problems] == [7, 9]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("rules: [", "not YAML"),
+        ("- a\n- b", "a scenario is a mapping"),
+        ("", "a scenario is a mapping"),
+        ("rules: []", "'name' is missing"),
+        ("name: a\nname: b", "given twice"),
+        ("name: a\nrules: 3", "Expected `array`"),
+        ("name: a\nrules:\n  - {name: r, reply: [], fault: {kind: rest}}", "there is no fault 'rest'"),
+        ("name: a\nrules:\n  - {name: r}", "exactly one of reply"),
+        ("name: a\nrules:\n  - {name: r, reply: []}\n  - {name: r, reply: []}", "is taken by"),
+        ("name: a\nrules:\n  - {name: r, reply: [{text: a, reasoning: b}]}", "exactly one of text"),
+        ("name: a\nrules:\n  - {name: r, match: {user: {regex: '('}}, reply: []}", "regex does not compile"),
+        ("name: a\nrules:\n  - {name: r, reply: [], timing: {first_token: soon}}", "not a duration"),
+        ("name: a\nrules:\n  - {name: r, reply: [], fault: {kind: reset, after_event: 1, after_byte: 2}}", "one place"),
+    ],
+)
+def test_a_broken_scenario_says_what_is_wrong(text: str, reason: str) -> None:
+    with pytest.raises(ScenarioError, match=reason.replace("(", r"\(")) as caught:
+        parse_scenario(text)
+    assert all(problem.line >= 1 for problem in caught.value.problems)
