@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 EVERYTHING = "::"
 
 UNOWNED_FILES = frozenset(
-    {"pants.toml", "pyproject.toml", "pants", ".pants.bootstrap", "conftest.py", "build-support/macros.py"}
+    {"pants.toml", "pyproject.toml", "pants", ".pants.bootstrap", "conftest.py", "build-support/macros.build"}
 )
 UNOWNED_FOLDERS = ("3rdparty/", "build-support/plugins/", ".ci/", ".github/")
 
@@ -59,10 +59,18 @@ def merge_base(root: Path, base: str) -> str | None:
 def changed_files(root: Path, commit: str) -> list[str]:
     """Paths that differ between a commit and the working tree, files git does not track yet included."""
     tracked = subprocess.run(
-        ["git", "diff", "--name-only", "--no-renames", "-z", commit], cwd=root, capture_output=True, text=True, check=True
+        ["git", "diff", "--name-only", "--no-renames", "-z", commit],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     untracked = subprocess.run(
-        ["git", "ls-files", "--others", "--exclude-standard", "-z"], cwd=root, capture_output=True, text=True, check=True
+        ["git", "ls-files", "--others", "--exclude-standard", "-z"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return [path for path in (tracked.stdout + untracked.stdout).split("\0") if path]
 

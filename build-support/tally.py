@@ -1,13 +1,13 @@
 """Adds up the test reports that Pants wrote below dist/test-reports and prints one line.
 
-    build-support/tally.py FOLDER
+build-support/tally.py FOLDER
 """
 
 import argparse
 import sys
 from collections import Counter
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 
 def tally(folder: Path) -> Counter[str]:
@@ -15,7 +15,7 @@ def tally(folder: Path) -> Counter[str]:
     counts: Counter[str] = Counter(passed=0, failed=0, skipped=0)
     for report in sorted(folder.rglob("*.xml")):
         # The reports are our own test run's output, not somebody else's document.
-        for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314
+        for case in ET.parse(report).iter("testcase"):  # noqa: S314
             outcomes = {child.tag for child in case}
             if outcomes & {"failure", "error"}:
                 counts["failed"] += 1

@@ -90,7 +90,7 @@ async def ruff_lint(request: RuffLintRequest.Batch[RuffFieldSet, Any]) -> LintRe
     return LintResult.create(request, result, strip_chroot_path=True)
 
 
-def rules():
+def rules() -> list[object]:
     return [
         *collect_rules(),
         *RuffFmtRequest.rules(),

@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from affected import EVERYTHING, decide, decide_in
 
 
@@ -23,7 +24,7 @@ def test_a_change_in_owned_sources_runs_its_transitive_dependents() -> None:
         "pyproject.toml",
         "conftest.py",
         ".pants.bootstrap",
-        "build-support/macros.py",
+        "build-support/macros.build",
         "build-support/plugins/ruff_checks/register.py",
         "3rdparty/python/pytest.lock",
         "3rdparty/python/default.lock",
