@@ -13,8 +13,8 @@ _MESSAGE_TYPES: Final = {message.__struct_config__.tag: message for message in A
 _LEGACY_TYPES: Final = {"chat_message": "user_message"}
 _LEGACY_CONTENT: Final = ("message", "text")
 
-_message_decoder: Final = msgspec.json.Decoder(AnyClientMessage)
-_event_decoder: Final = msgspec.json.Decoder(AnyEvent)
+_message_decoder: Final[msgspec.json.Decoder[AnyClientMessage]] = msgspec.json.Decoder(AnyClientMessage)
+_event_decoder: Final[msgspec.json.Decoder[AnyEvent]] = msgspec.json.Decoder(AnyEvent)
 _encoder: Final = msgspec.json.Encoder()
 
 _MISSING = re.compile(r"missing required field `(?P<field>[^`]+)`")
@@ -81,9 +81,10 @@ def _decode_slowly(data: bytes) -> AnyClientMessage:
             ErrorCode.UNKNOWN_TYPE, f"unknown type {kind[:64]!r}; known: {known}", field="type", request_id=request_id
         )
     try:
-        return msgspec.convert(fields, _MESSAGE_TYPES[kind])
+        message: AnyClientMessage = msgspec.convert(fields, _MESSAGE_TYPES[kind])
     except msgspec.ValidationError as error:
         raise _explain(str(error), request_id) from None
+    return message
 
 
 def _decode_object(data: bytes) -> dict[str, Any]:

@@ -1,0 +1,108 @@
+"""Puts the pieces together. What is made here is passed on; nothing is global."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Self, final
+
+import anyio
+from anyio import to_thread
+
+from chat_protocol.close_codes import CloseCode
+from chat_protocol.messages import Ping, UserMessage
+from gateway.delivery.hub import Hub
+from gateway.identity.tokens import TokenVerifier
+from gateway.ids import IdGenerator
+from gateway.model.llm_gateway import LLMGateway
+from gateway.settings import Settings
+from gateway.storage.batch import BatchWriter
+from gateway.storage.database import Database
+from gateway.storage.history import History, open_log
+from gateway.storage.journal import Journal
+from gateway.tools.calculator import Calculator
+from gateway.tools.search import Search
+from gateway.tools.toolbox import Toolbox
+from gateway.turns.engine import ExecutionEngineFactory
+from gateway.turns.handlers import AgentHandler, PingHandler
+from gateway.turns.router import MessageRouter
+from gateway.turns.service import MessageHandlerService
+
+_FLUSH_SECONDS: Final = 5.0
+_CLOSE_SECONDS: Final = 2.0
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Gateway:
+    """Everything that the endpoints need. Make one with `Gateway.open`."""
+
+    settings: Settings
+    ids: IdGenerator
+    epoch: str
+    verifier: TokenVerifier
+    database: Database
+    journal: Journal
+    history: History
+    hub: Hub
+    service: MessageHandlerService
+    router: MessageRouter
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings) -> AsyncIterator[Self]:
+        """Open the database and the model's client, and run turns until the block ends.
+
+        On the way out connections are closed, turns are cancelled, and what they have logged is written.
+
+        Raises:
+            SettingsError: the database URL is wrong.
+            StorageError: the database cannot be reached or prepared.
+        """
+        ids = IdGenerator()
+        hub = Hub()
+        async with Database.open(settings.database_url, threads=settings.database_threads) as database:
+            epoch = await open_log(database, ids)
+            history = History(database)
+            search = await to_thread.run_sync(Search.bundled)
+            async with LLMGateway.open(settings) as llm, anyio.create_task_group() as writing:
+                journal = Journal(
+                    database,
+                    BatchWriter(epoch),
+                    hub.publish,
+                    queue_size=settings.journal_queue,
+                    batch_size=settings.journal_batch,
+                    accept_timeout=settings.storage_timeout,
+                )
+                engines = ExecutionEngineFactory(llm, Toolbox([Calculator(), search]), ids, settings)
+                service = MessageHandlerService(journal, history, engines, ids, settings)
+                await writing.start(journal.run)
+                try:
+                    async with anyio.create_task_group() as running:
+                        await running.start(service.queue.run)
+                        yield cls(
+                            settings=settings,
+                            ids=ids,
+                            epoch=epoch,
+                            verifier=TokenVerifier(
+                                settings.jwt_keys,
+                                issuer=settings.jwt_issuer,
+                                audience=settings.jwt_audience,
+                                leeway=settings.jwt_leeway,
+                            ),
+                            database=database,
+                            journal=journal,
+                            history=history,
+                            hub=hub,
+                            service=service,
+                            router=MessageRouter({UserMessage: AgentHandler(service, ids), Ping: PingHandler(ids)}),
+                        )
+                        running.cancel_scope.cancel()
+                finally:
+                    journal.close(grace=_FLUSH_SECONDS)
+
+    async def close_connections(self) -> None:
+        """Tell every connection to come back later, and wait a moment for them to go. Shielded from cancellation."""
+        for connection in self.hub:
+            connection.close(CloseCode.DRAINING, "the gateway is shutting down; reconnect and resume")
+        with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
+            await self.hub.wait_empty()

@@ -1,0 +1,122 @@
+"""The command line: `gateway serve` and `gateway token`.
+
+Exit codes: 0 done or stopped by a signal, 1 the database or the address is not to be had, 2 wrong usage or settings.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Final, NoReturn
+
+import anyio
+import msgspec
+import typer
+from anyio.abc import TaskStatus
+from rich.console import Console
+
+from gateway.errors import BindError, GatewayError, SettingsError, StorageError
+from gateway.identity.tokens import DEFAULT_TENANT, TokenIssuer
+from gateway.logs import log_to_stderr
+from gateway.server import serve as serve_gateway
+from gateway.settings import Settings
+
+EXIT_UNAVAILABLE: Final = 1
+EXIT_USAGE: Final = 2
+
+app: Final = typer.Typer(
+    name="gateway", help="A chat gateway over WebSocket.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+
+
+class Backend(StrEnum):
+    """Which event loop runs the gateway."""
+
+    asyncio = "asyncio"
+    trio = "trio"
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to bind. [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to bind; 0 takes a free one. [default: 8000]")] = None,
+    database_url: Annotated[str | None, typer.Option(help="sqlite:///FILE or postgresql://USER@HOST/NAME.")] = None,
+    llm_base_url: Annotated[str | None, typer.Option(help="Base URL of the model's API, with its /v1.")] = None,
+    backend: Annotated[Backend, typer.Option(help="Event loop.")] = Backend.asyncio,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. [default: info]")] = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT. Prints one JSON line with the URL when ready; logs go to stderr.
+
+    Every setting is also read from GATEWAY_* variables; GATEWAY_JWT_KEYS is required.
+    """
+    settings = _load(host=host, port=port, database_url=database_url, llm_base_url=llm_base_url, log_level=log_level)
+    log_to_stderr(settings.log_level)
+    options = {"use_uvloop": True} if backend is Backend.asyncio else {}
+    try:
+        anyio.run(_serve_until_signal, settings, backend=backend.value, backend_options=options)
+    except BaseExceptionGroup as group:
+        _fail(_first_of_ours(group))
+    except GatewayError as error:
+        _fail(error)
+
+
+@app.command()
+def token(
+    user: Annotated[str, typer.Option(help="Whose token: the claim sub.")],
+    tenant: Annotated[str, typer.Option(help="The user's tenant.")] = DEFAULT_TENANT,
+    role: Annotated[list[str] | None, typer.Option(help="A role; may be given several times. [default: user]")] = None,
+    lifetime: Annotated[float, typer.Option(help="Seconds until it expires.", min=1)] = 3600.0,
+) -> None:
+    """Print a token signed with the first key of GATEWAY_JWT_KEYS."""
+    settings = _load()
+    issuer = TokenIssuer(settings.jwt_keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
+    typer.echo(issuer.mint(user, tenant_id=tenant, roles=role or ["user"], lifetime=lifetime))
+
+
+def main() -> None:
+    """Run the command."""
+    app()
+
+
+async def _serve_until_signal(settings: Settings) -> None:
+    async with anyio.create_task_group() as group:
+        await group.start(_cancel_on_signal, group.cancel_scope.cancel)
+        url = await group.start(lambda *, task_status: serve_gateway(settings, task_status=task_status))
+        line = msgspec.json.encode({"url": url, "ws_url": f"ws{url.removeprefix('http')}/ws"}).decode()
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+
+async def _cancel_on_signal(
+    cancel: Callable[[], None], *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        task_status.started()
+        async for _ in signals:
+            cancel()
+            return
+
+
+def _load(**overrides: object) -> Settings:
+    try:
+        return Settings.from_environment(os.environ, **overrides)
+    except SettingsError as error:
+        _fail(error)
+
+
+def _first_of_ours(group: BaseExceptionGroup[BaseException]) -> GatewayError:
+    ours = group.subgroup(GatewayError)
+    if ours is None:
+        raise group
+    error: BaseException = ours
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if not isinstance(error, GatewayError):
+        raise group
+    return error
+
+
+def _fail(error: GatewayError) -> NoReturn:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"gateway: {error}", markup=False)
+    raise typer.Exit(EXIT_UNAVAILABLE if isinstance(error, BindError | StorageError) else EXIT_USAGE)

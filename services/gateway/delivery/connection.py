@@ -1,0 +1,135 @@
+"""One client connection, whatever carries it: who it is, what it follows, what waits to be written to it."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final, final
+
+import anyio
+
+from chat_protocol.close_codes import CloseCode
+from chat_protocol.decoding import encode
+from chat_protocol.events import AnyEvent
+from gateway.delivery.following import Following
+from gateway.delivery.hub import Hub
+from gateway.delivery.outbox import Outbox
+from gateway.errors import OutboxFullError, StorageError
+from gateway.identity.principal import Principal
+from gateway.storage.entries import LoggedEvent
+from gateway.storage.history import History
+from gateway.storage.schema import ThreadAddress
+
+_PAGE: Final = 200
+_LONGEST_REASON: Final = 123
+"""RFC 6455, section 5.5: a close frame holds 125 bytes, two of them the code."""
+
+
+@final
+class Connection:
+    """An authenticated connection. Its methods never wait, so the journal's writer is never held up by a client.
+
+    Args:
+        connection_id: unique name.
+        principal: whose connection it is.
+        hub: where it hears of events.
+        outbox: what waits to be written.
+    """
+
+    def __init__(self, connection_id: str, principal: Principal, hub: Hub, outbox: Outbox) -> None:
+        self.id = connection_id
+        self.principal = principal
+        self.outbox = outbox
+        self.closing: tuple[CloseCode, str] | None = None
+        """Set once the gateway wants to close: the code and the reason."""
+        self._hub = hub
+        self._following: dict[str, Following] = {}
+        self._behind: deque[Following] = deque()
+        self._woken = anyio.Event()
+        self._stop: Callable[[], None] | None = None
+
+    @property
+    def followed(self) -> Iterable[str]:
+        """Keys of the threads that the connection follows."""
+        return tuple(self._following)
+
+    def send(self, event: AnyEvent) -> None:
+        """Queue an event about the connection itself."""
+        self._put(encode(event).decode())
+
+    def follow(self, address: ThreadAddress, *, after_seq: int, catch_up: bool, restart: bool = False) -> None:
+        """Follow a thread from the event after `after_seq`.
+
+        Args:
+            address: the thread; its owner must be this connection's user.
+            after_seq: the last event that the client has seen.
+            catch_up: read what is there already from the log first.
+            restart: begin there even when the thread is followed already.
+        """
+        following = self._following.get(address.thread_key)
+        if following is None:
+            following = Following(address, after_seq=after_seq, live=not catch_up)
+            self._following[following.thread_key] = following
+            self._hub.follow(self, following.thread_key)
+        elif restart:
+            following.restart(after_seq=after_seq)
+        else:
+            return
+        if not following.live:
+            self._catch_up(following)
+
+    def deliver(self, logged: LoggedEvent) -> None:
+        """Queue an event of a thread, unless it comes from the log anyway."""
+        following = self._following[logged.thread_key]
+        was_live = following.live
+        if following.published(logged.seq):
+            self._put(logged.frame)
+        elif was_live and not following.live:
+            self._catch_up(following)
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """Ask the connection to end: what waits is dropped and the client is told why."""
+        if self.closing is None:
+            self.closing = (code, reason.encode()[:_LONGEST_REASON].decode(errors="ignore"))
+            self.outbox.discard()
+            if self._stop is not None:
+                self._stop()
+
+    def on_close(self, stop: Callable[[], None]) -> None:
+        """Call `stop` when `close` is called; at once when it was called already."""
+        self._stop = stop
+        if self.closing is not None:
+            stop()
+
+    async def replay(self, history: History) -> None:
+        """Bring the followed threads from the log to the live events. Runs beside the reader until cancelled."""
+        while True:
+            while self._behind:
+                await self._replay_one(self._behind.popleft(), history)
+            self._woken = anyio.Event()
+            await self._woken.wait()
+
+    def _catch_up(self, following: Following) -> None:
+        if following not in self._behind:
+            self._behind.append(following)
+        self._woken.set()
+
+    async def _replay_one(self, following: Following, history: History) -> None:
+        while not following.live:
+            try:
+                page = await history.get_frames(following.thread_key, after_seq=following.seq, limit=_PAGE)
+            except StorageError:
+                await anyio.sleep(1.0)
+                continue
+            for seq, frame in page:
+                await self.outbox.wait_for_room()
+                if following.replayed(seq):
+                    self._put(frame)
+            if not page:
+                following.reached_end()
+
+    def _put(self, frame: str) -> None:
+        try:
+            self.outbox.put(frame)
+        except OutboxFullError:
+            position = next(iter(self._following.values()), None)
+            where = f" seq={position.seq} thread={position.address.thread_id}" if position else ""
+            self.close(CloseCode.SLOW_READER, f"too slow; resume{where}")

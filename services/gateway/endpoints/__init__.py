@@ -1,0 +1,1 @@
+"""What can be reached over HTTP and WebSocket."""

@@ -1,0 +1,164 @@
+"""`/ws`: JSON messages over a WebSocket."""
+
+from typing import Final, final
+
+import anyio
+import msgspec
+import structlog
+from anyio.abc import TaskGroup
+from starlette.responses import Response
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected, WebSocketState
+
+from chat_protocol.close_codes import CloseCode
+from chat_protocol.decoding import decode_message
+from chat_protocol.events import ErrorCode
+from chat_protocol.messages import Auth
+from gateway.application import Gateway
+from gateway.delivery.connection import Connection
+from gateway.delivery.outbox import Outbox
+from gateway.endpoints.answers import Answers
+from gateway.errors import TokenRefusedError
+from gateway.identity.principal import Principal
+from gateway.logs import get_logger
+
+SUBPROTOCOL: Final = "streamproof.v1"
+_BEARER_SUBPROTOCOL: Final = "bearer."
+_BEARER_HEADER: Final = "bearer "
+_CLOSE_SECONDS: Final = 1.0
+
+_GONE: Final = (WebSocketDisconnect, WebSocketDisconnected)
+
+
+@final
+class WebSocketEndpoint:
+    """Serves one WebSocket after the other."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._answers = Answers(gateway.ids, gateway.settings)
+        self._log = get_logger("gateway.websocket")
+
+    async def serve(self, websocket: WebSocket) -> None:
+        """Authenticate the client and exchange messages with it until one side ends."""
+        token = _token_of_handshake(websocket)
+        principal: Principal | None = None
+        if token is not None:
+            try:
+                principal = self._gateway.verifier.verify(token)
+            except TokenRefusedError as error:
+                self._log.info("handshake refused", reason=error.reason)
+                await websocket.send_denial_response(_unauthorized(error.reason))
+                return
+        try:
+            await websocket.accept(_choose_subprotocol(websocket))
+            if principal is None:
+                principal = await self._authenticate(websocket)
+            if principal is not None:
+                await self._serve_user(websocket, principal)
+        except _GONE:
+            return
+
+    async def _authenticate(self, websocket: WebSocket) -> Principal | None:
+        """Read the first message, which must be `auth`. None: refused, and the connection is closed."""
+        reason = "the first message must be auth"
+        with anyio.move_on_after(self._gateway.settings.auth_timeout) as scope:
+            try:
+                message = decode_message(await _receive(websocket), max_bytes=self._gateway.settings.max_inbound_bytes)
+                if isinstance(message, Auth):
+                    return self._gateway.verifier.verify(message.token)
+            except TokenRefusedError as error:
+                reason = error.reason
+            except ValueError as error:
+                reason = f"the first message must be auth: {error}"
+        if scope.cancelled_caught:
+            await _close(websocket, CloseCode.AUTH_TIMEOUT, "no auth message came in time")
+            return None
+        self._log.info("connection refused", reason=reason)
+        event = self._answers.refused(ErrorCode.UNAUTHENTICATED, f"Not authenticated: {reason}.")
+        await websocket.send_text(self._answers.frame(event))
+        await _close(websocket, CloseCode.UNAUTHENTICATED, reason)
+        return None
+
+    async def _serve_user(self, websocket: WebSocket, principal: Principal) -> None:
+        gateway = self._gateway
+        outbox = Outbox(gateway.settings.outbound_bytes)
+        connection = Connection(gateway.ids.connection(), principal, gateway.hub, outbox)
+        with structlog.contextvars.bound_contextvars(connection_id=connection.id, user_id=principal.user_id):
+            self._log.info("connected", tenant_id=principal.tenant_id)
+            gateway.hub.add(connection)
+            try:
+                connection.send(self._answers.welcome(connection))
+                async with anyio.create_task_group() as group:
+                    connection.on_close(group.cancel_scope.cancel)
+                    group.start_soon(_write, websocket, connection, group)
+                    group.start_soon(connection.replay, gateway.history)
+                    await self._read(websocket, connection)
+                    group.cancel_scope.cancel()
+            finally:
+                gateway.hub.remove(connection)
+                self._log.info("disconnected", code=connection.closing[0] if connection.closing else None)
+                if connection.closing is not None:
+                    await _close(websocket, *connection.closing)
+
+    async def _read(self, websocket: WebSocket, connection: Connection) -> None:
+        try:
+            while True:
+                frame = await _receive(websocket)
+                await self._answers.handle(connection, frame, self._gateway.router)
+        except _GONE:
+            return
+
+
+async def _write(websocket: WebSocket, connection: Connection, group: TaskGroup) -> None:
+    try:
+        while (frame := await connection.outbox.get()) is not None:
+            await websocket.send_text(frame)
+    except _GONE:
+        group.cancel_scope.cancel()
+
+
+async def _receive(websocket: WebSocket) -> str | bytes:
+    message = await websocket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1006), message.get("reason"))
+    text = message.get("text")
+    return text if text is not None else message.get("bytes") or b""
+
+
+async def _close(websocket: WebSocket, code: CloseCode, reason: str) -> None:
+    if websocket.application_state is not WebSocketState.CONNECTED:
+        return
+    # A client that does not read cannot hold the connection open.
+    with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
+        try:
+            await websocket.close(code, reason)
+        except _GONE:
+            return
+
+
+def _token_of_handshake(websocket: WebSocket) -> str | None:
+    header = websocket.headers.get("authorization")
+    if header is not None:
+        return header[len(_BEARER_HEADER) :].strip() if header.lower().startswith(_BEARER_HEADER) else ""
+    for subprotocol in websocket.scope.get("subprotocols", ()):
+        if subprotocol.startswith(_BEARER_SUBPROTOCOL):
+            return str(subprotocol[len(_BEARER_SUBPROTOCOL) :])
+    return None
+
+
+def _choose_subprotocol(websocket: WebSocket) -> str | None:
+    """A browser fails a connection that was offered subprotocols and got none, so one of its own is chosen."""
+    offered = websocket.scope.get("subprotocols", ())
+    if SUBPROTOCOL in offered:
+        return SUBPROTOCOL
+    return next((str(name) for name in offered if name.startswith(_BEARER_SUBPROTOCOL)), None)
+
+
+def _unauthorized(reason: str) -> Response:
+    body = {"error": {"code": ErrorCode.UNAUTHENTICATED, "text": f"Not authenticated: {reason}."}}
+    return Response(
+        msgspec.json.encode(body),
+        status_code=401,
+        media_type="application/json",
+        headers={"www-authenticate": 'Bearer realm="streamproof"'},
+    )

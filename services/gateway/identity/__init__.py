@@ -1,0 +1,1 @@
+"""Who is speaking: tokens and what they say."""

@@ -1,0 +1,133 @@
+"""JSON Web Tokens (RFC 7519): checked against a fixed list of algorithms and keys chosen by `kid`."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, final
+
+import jwt
+
+from gateway.errors import TokenRefusedError
+from gateway.identity.principal import Principal
+
+ALGORITHMS: Final = ("HS256",)
+"""The only algorithms taken. What a token's header asks for never widens this list (RFC 8725, section 3.1)."""
+
+MIN_KEY_BYTES: Final = 32
+"""RFC 7518, section 3.2: an HS256 key is at least as long as the hash."""
+
+DEFAULT_TENANT: Final = "default"
+_MAX_TOKEN_CHARACTERS: Final = 4096
+_MAX_NAME_CHARACTERS: Final = 128
+_MAX_ROLES: Final = 64
+
+_REASONS: Final[tuple[tuple[type[jwt.PyJWTError], str], ...]] = (
+    (jwt.ExpiredSignatureError, "the token has expired; get a new one"),
+    (jwt.ImmatureSignatureError, "the token is not valid yet; check the clocks"),
+    (jwt.InvalidAudienceError, "the token was made for another audience"),
+    (jwt.InvalidIssuerError, "the token comes from another issuer"),
+    (jwt.MissingRequiredClaimError, "the token lacks a required claim (exp, sub, iss, aud)"),
+    (jwt.InvalidAlgorithmError, "the token's algorithm is not allowed"),
+    (jwt.InvalidSignatureError, "the token's signature is wrong"),
+)
+
+
+@final
+class TokenVerifier:
+    """Checks tokens. Safe to share; holds keys and nothing else.
+
+    Args:
+        keys: secret by key id; the first signs, all verify, which is how keys are rotated.
+        issuer: the `iss` a token must carry.
+        audience: the `aud` a token must carry.
+        leeway: seconds by which clocks may differ.
+    """
+
+    def __init__(self, keys: Mapping[str, bytes], *, issuer: str, audience: str, leeway: float = 0.0) -> None:
+        if not keys:
+            raise ValueError("at least one key is needed")
+        self._keys = dict(keys)
+        self._issuer = issuer
+        self._audience = audience
+        self._leeway = leeway
+
+    def verify(self, token: str) -> Principal:
+        """Tell whose token this is.
+
+        Raises:
+            TokenRefusedError: it is not good; the message says why and never repeats the token.
+        """
+        if not token or len(token) > _MAX_TOKEN_CHARACTERS:
+            raise TokenRefusedError("there is no token, or it is too long")
+        try:
+            claims = jwt.decode(
+                token,
+                self._key_of(token),
+                algorithms=list(ALGORITHMS),
+                issuer=self._issuer,
+                audience=self._audience,
+                leeway=self._leeway,
+                options={"require": ["exp", "sub", "iss", "aud"]},
+            )
+        except jwt.PyJWTError as error:
+            raise TokenRefusedError(_reason(error)) from None
+        return _principal(claims)
+
+    def _key_of(self, token: str) -> bytes:
+        kid = jwt.get_unverified_header(token).get("kid")
+        if kid is None:
+            return next(iter(self._keys.values()))
+        key = self._keys.get(kid) if isinstance(kid, str) else None
+        if key is None:
+            raise TokenRefusedError("the token names a key that is not known here")
+        return key
+
+
+@final
+class TokenIssuer:
+    """Makes tokens that a `TokenVerifier` of the same settings takes: for the command line and for tests."""
+
+    def __init__(
+        self, keys: Mapping[str, bytes], *, issuer: str, audience: str, wall: Callable[[], float] = time.time
+    ) -> None:
+        self._kid, self._key = next(iter(keys.items()))
+        self._issuer = issuer
+        self._audience = audience
+        self._wall = wall
+
+    def mint(
+        self,
+        user_id: str,
+        *,
+        tenant_id: str = DEFAULT_TENANT,
+        roles: Iterable[str] = ("user",),
+        lifetime: float = 3600.0,
+    ) -> str:
+        """Make a token that is good for `lifetime` seconds from now (negative: already expired)."""
+        now = self._wall()
+        claims: dict[str, Any] = {
+            "sub": user_id,
+            "tenant": tenant_id,
+            "roles": sorted(roles),
+            "iss": self._issuer,
+            "aud": self._audience,
+            "iat": int(min(now, now + lifetime)),
+            "exp": now + lifetime,
+        }
+        return jwt.encode(claims, self._key, algorithm=ALGORITHMS[0], headers={"kid": self._kid})
+
+
+def _reason(error: jwt.PyJWTError) -> str:
+    for kind, reason in _REASONS:
+        if isinstance(error, kind):
+            return reason
+    return "this is not a token"
+
+
+def _principal(claims: Mapping[str, Any]) -> Principal:
+    user_id, tenant_id, roles = claims["sub"], claims.get("tenant", DEFAULT_TENANT), claims.get("roles", [])
+    for name, value in (("sub", user_id), ("tenant", tenant_id)):
+        if not isinstance(value, str) or not 0 < len(value) <= _MAX_NAME_CHARACTERS or not value.isprintable():
+            raise TokenRefusedError(f"the token's {name} must be 1 to {_MAX_NAME_CHARACTERS} printable characters")
+    if not isinstance(roles, list) or len(roles) > _MAX_ROLES or not all(isinstance(role, str) for role in roles):
+        raise TokenRefusedError(f"the token's roles must be a list of at most {_MAX_ROLES} strings")
+    return Principal(tenant_id=tenant_id, user_id=user_id, roles=frozenset(roles), expires_at=float(claims["exp"]))

@@ -1,0 +1,39 @@
+"""The one place where identifiers are made."""
+
+import secrets
+import time
+from collections.abc import Callable
+from typing import final
+
+
+@final
+class IdGenerator:
+    """Makes identifiers that sort by the time they were made and cannot be guessed.
+
+    Args:
+        wall_ns: the wall clock, in nanoseconds since the Unix epoch.
+    """
+
+    def __init__(self, wall_ns: Callable[[], int] = time.time_ns) -> None:
+        self._wall_ns = wall_ns
+
+    def connection(self) -> str:
+        return self._make("conn")
+
+    def thread(self) -> str:
+        return self._make("thread")
+
+    def message(self) -> str:
+        return self._make("msg")
+
+    def run(self) -> str:
+        return self._make("run")
+
+    def event(self) -> str:
+        return self._make("evt")
+
+    def epoch(self) -> str:
+        return self._make("epoch")
+
+    def _make(self, prefix: str) -> str:
+        return f"{prefix}_{self._wall_ns() // 1_000_000:011x}{secrets.token_hex(8)}"

@@ -1,0 +1,164 @@
+"""The model's API: one streamed request, with every way it can fail turned into a `ModelError`."""
+
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self, cast, final
+
+import anyio
+import httpx2
+import openai
+from anyio import to_thread
+from openai import AsyncOpenAI
+
+from chat_protocol.events import ErrorCode
+from gateway.errors import ModelError
+from gateway.logs import get_logger
+from gateway.model.answer import AnswerPart
+from gateway.model.chunks import AnswerReader
+from gateway.settings import Settings
+
+_RETRYABLE_STATUS = frozenset({408, 409, 429})
+
+
+@final
+class LLMGateway:
+    """Asks a model over any API that speaks Chat Completions.
+
+    Make one with `LLMGateway.open`; it holds the HTTP connections.
+    """
+
+    def __init__(self, client: AsyncOpenAI, settings: Settings) -> None:
+        self._client = client
+        self._model = settings.llm_model
+        self._max_tool_calls = settings.max_tool_calls
+        self._log = get_logger("gateway.model")
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings) -> AsyncIterator[Self]:
+        """Hold a client for `settings.llm_base_url`, and close its connections on the way out."""
+        # Making one imports modules and reads certificates, which belongs in a thread.
+        client = await to_thread.run_sync(_make_client, settings)
+        try:
+            yield cls(client, settings)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await client.close()
+
+    @asynccontextmanager
+    async def stream(
+        self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]]
+    ) -> AsyncIterator["AnswerStream"]:
+        """Ask, and iterate over the parts of the answer; the last one is an `AnswerEnd`.
+
+        Leaving the block early closes the request.
+
+        Raises:
+            ModelError: unreachable, refused, silent for too long, or broken off in the middle.
+        """
+        options: dict[str, Any] = {"tools": list(tools)} if tools else {}
+        try:
+            async with self._client.chat.completions.with_streaming_response.create(
+                model=self._model,
+                messages=cast("Any", list(messages)),
+                stream=True,
+                stream_options={"include_usage": True},
+                **options,
+            ) as response:
+                answer = AnswerStream(response.iter_bytes(), AnswerReader(max_tool_calls=self._max_tool_calls))
+                try:
+                    yield answer
+                finally:
+                    await answer.unwind()
+        except openai.APITimeoutError as error:
+            raise _silent() from error
+        except openai.APIConnectionError as error:
+            self._log.warning("model unreachable", error=type(error.__cause__ or error).__name__)
+            raise ModelError(
+                ErrorCode.MODEL_UNREACHABLE,
+                "The model is unavailable: it cannot be reached. Try again in a minute.",
+                retryable=True,
+            ) from error
+        except openai.APIStatusError as error:
+            self._log.warning("model refused", status=error.status_code, request_id=error.request_id)
+            raise _refused(error.status_code) from error
+
+
+@final
+class AnswerStream:
+    """The parts of one answer as they arrive.
+
+    It reads the bytes itself, because the SDK's own decoder leaves generators to the garbage collector, which trio
+    rightly objects to; and it is no generator itself, for the same reason.
+    """
+
+    def __init__(self, chunks: AsyncIterator[bytes], reader: AnswerReader) -> None:
+        self._chunks = chunks
+        self._reader = reader
+        self._ready: deque[AnswerPart] = deque()
+        self._ended = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> AnswerPart:
+        while not self._ready:
+            if self._ended:
+                raise StopAsyncIteration
+            await self._read()
+        return self._ready.popleft()
+
+    async def _read(self) -> None:
+        try:
+            self._ready.extend(self._reader.feed(await anext(self._chunks)))
+        except StopAsyncIteration:
+            self._ended = True
+            self._ready.extend(self._reader.finish())
+        except httpx2.TimeoutException as error:
+            raise _silent() from error
+        except httpx2.HTTPError as error:
+            raise ModelError(
+                ErrorCode.MODEL_BROKE_OFF, "The model's answer broke off. Send the message again.", retryable=True
+            ) from error
+
+    async def unwind(self) -> None:
+        """End the reading where it is, generators inside generators included. Never waits.
+
+        Closing the outer generator would leave the inner ones to the garbage collector. Cancellation goes to the
+        innermost await and unwinds them all.
+        """
+        with anyio.CancelScope(shield=True) as scope:
+            scope.cancel()
+            try:
+                async for _ in self._chunks:
+                    pass
+            except httpx2.HTTPError:
+                return
+
+
+def _make_client(settings: Settings) -> AsyncOpenAI:
+    return AsyncOpenAI(
+        base_url=settings.llm_base_url,
+        api_key=settings.llm_api_key,
+        max_retries=0,  # retried by the caller, who knows whether something was shown already
+        timeout=httpx2.Timeout(settings.llm_timeout, connect=settings.llm_connect_timeout),
+    )
+
+
+def _silent() -> ModelError:
+    return ModelError(
+        ErrorCode.MODEL_TIMEOUT, "The model took too long to answer. Try again in a minute.", retryable=True
+    )
+
+
+def _refused(status: int) -> ModelError:
+    if status in _RETRYABLE_STATUS or status >= 500:
+        return ModelError(
+            ErrorCode.MODEL_REFUSED,
+            f"The model is overloaded or failing (status {status}). Try again in a minute.",
+            retryable=True,
+        )
+    return ModelError(
+        ErrorCode.MODEL_REFUSED, f"The model refused the request (status {status}). Ask the operator to check it."
+    )

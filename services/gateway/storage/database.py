@@ -1,0 +1,101 @@
+"""The SQLAlchemy engine: synchronous, in worker threads with a limiter of their own.
+
+Asynchronous drivers exist for asyncio only; a thread serves both backends.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar, final
+
+import anyio
+from anyio import CapacityLimiter, to_thread
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from gateway.errors import SettingsError, StorageError
+
+T = TypeVar("T")
+
+_POSTGRESQL_NAMES = frozenset({"postgres", "postgresql"})
+
+
+@final
+class Database:
+    """A pool of connections, reached from async code through `run`.
+
+    Make one with `Database.open`.
+    """
+
+    def __init__(self, engine: Engine, threads: int) -> None:
+        self._engine = engine
+        self._limiter = CapacityLimiter(threads)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str, *, threads: int) -> AsyncIterator[Self]:
+        """Connect to `url` and close every connection on the way out.
+
+        Raises:
+            SettingsError: the URL is not one of SQLite or PostgreSQL.
+        """
+        engine = await to_thread.run_sync(_make_engine, url, threads)
+        try:
+            yield cls(engine, threads)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(engine.dispose)
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction in a worker thread.
+
+        Cancellation waits for the thread, so that no transaction is left behind.
+
+        Raises:
+            StorageError: the database refused or could not be reached; nothing was committed.
+        """
+        return await to_thread.run_sync(self._transact, work, limiter=self._limiter)
+
+    async def check(self) -> None:
+        """Reach the database once. Raises StorageError when that fails."""
+        await self.run(lambda connection: connection.exec_driver_sql("SELECT 1").scalar_one())
+
+    def _transact(self, work: Callable[[Connection], T]) -> T:
+        try:
+            with self._engine.begin() as connection:
+                return work(connection)
+        except SQLAlchemyError as error:
+            # Only the kind of error: its text holds the parameters, which are what users wrote.
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            raise StorageError(f"the database failed ({type(cause).__name__})") from error
+
+
+def _make_engine(url: str, threads: int) -> Engine:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise SettingsError("GATEWAY_DATABASE_URL", "is not a database URL, such as sqlite:///file.sqlite3") from None
+    options: dict[str, Any] = {}
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database in {None, "", ":memory:"}:
+            raise SettingsError("GATEWAY_DATABASE_URL", "SQLite needs a file here, such as sqlite:///file.sqlite3")
+        if not (folder := Path(parsed.database or "").absolute().parent).is_dir():
+            raise SettingsError("GATEWAY_DATABASE_URL", f"the folder {folder} does not exist; make it first")
+    elif parsed.drivername in _POSTGRESQL_NAMES or parsed.drivername == "postgresql+psycopg":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+        options = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
+    else:
+        raise SettingsError("GATEWAY_DATABASE_URL", f"{parsed.drivername} is not supported; use sqlite or postgresql")
+    engine = create_engine(parsed, pool_size=threads + 1, max_overflow=0, hide_parameters=True, **options)
+    if parsed.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _set_up_sqlite)
+    return engine
+
+
+def _set_up_sqlite(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    # WAL: readers never wait for the writer. NORMAL: a commit survives the end of the process, however sudden, and
+    # costs no fsync; only a loss of power may take the last ones. https://www.sqlite.org/pragma.html#pragma_synchronous
+    for statement in ("journal_mode=WAL", "synchronous=NORMAL", "busy_timeout=5000", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {statement}")
+    cursor.close()

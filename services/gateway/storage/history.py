@@ -1,0 +1,88 @@
+"""Reading back: threads, their messages and their events."""
+
+from dataclasses import dataclass
+from typing import final
+
+from sqlalchemy import Connection, select
+
+from gateway.ids import IdGenerator
+from gateway.storage.database import Database
+from gateway.storage.schema import ThreadAddress, events, log, messages, metadata, threads
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A conversation."""
+
+    thread_id: str
+    last_seq: int
+    """Place of its newest event."""
+    created_at: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """One message of a conversation."""
+
+    seq: int
+    """Place of the event that stored it; page with it."""
+    role: str
+    content: str
+    message_id: str
+    run_id: str
+    created_at: str
+
+
+@final
+class History:
+    """Reads what the journal wrote. Every call is one transaction and sees only committed things."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, address: ThreadAddress) -> Thread | None:
+        """The thread, or None when its owner has none of that name. Raises StorageError."""
+        query = select(threads).where(threads.c.thread_key == address.thread_key)
+        row = await self._database.run(lambda connection: connection.execute(query).first())
+        return None if row is None else Thread(row.thread_id, row.last_seq, row.created_at)
+
+    async def get_history(
+        self, address: ThreadAddress, *, before_seq: int | None = None, limit: int = 50
+    ) -> list[StoredMessage]:
+        """The newest `limit` messages before the place `before_seq`, oldest first. Raises StorageError."""
+        query = select(messages).where(messages.c.thread_key == address.thread_key)
+        if before_seq is not None:
+            query = query.where(messages.c.seq < before_seq)
+        query = query.order_by(messages.c.seq.desc()).limit(limit)
+        rows = await self._database.run(lambda connection: connection.execute(query).all())
+        return [
+            StoredMessage(row.seq, row.role, row.content, row.message_id, row.run_id, row.created_at)
+            for row in reversed(rows)
+        ]
+
+    async def get_frames(self, thread_key: str, *, after_seq: int, limit: int) -> list[tuple[int, str]]:
+        """Up to `limit` events after the place `after_seq`, as (seq, frame). Raises StorageError."""
+        query = (
+            select(events.c.seq, events.c.frame)
+            .where(events.c.thread_key == thread_key, events.c.seq > after_seq)
+            .order_by(events.c.seq)
+            .limit(limit)
+        )
+        rows = await self._database.run(lambda connection: connection.execute(query).all())
+        return [(row.seq, row.frame) for row in rows]
+
+
+async def open_log(database: Database, ids: IdGenerator) -> str:
+    """Make what is missing of the tables and return the log's epoch. Raises StorageError."""
+
+    def work(connection: Connection) -> str:
+        metadata.create_all(connection)
+        epoch = connection.execute(select(log.c.epoch)).scalar()
+        if epoch is None:
+            epoch = ids.epoch()
+            connection.execute(log.insert().values(name="events", epoch=epoch))
+        return epoch
+
+    return await database.run(work)

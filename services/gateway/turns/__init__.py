@@ -1,0 +1,1 @@
+"""From a user's message to the end of its turn."""

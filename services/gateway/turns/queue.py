@@ -1,0 +1,181 @@
+"""Which turn runs next: fair between users, by priority within a user, in order within a thread.
+
+    waiting --(room for the user, room in all, thread idle)--> running --> gone
+
+Users take turns, one run each time round, so that one user with many messages holds up nobody. Of one user's threads
+the one with the most urgent head goes first, then the one that waited longest. A thread runs one turn at a time.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final, final
+
+import anyio
+from anyio.abc import TaskGroup, TaskStatus
+
+from chat_protocol.messages import Priority
+from gateway.errors import BusyError
+from gateway.turns.context import Turn
+
+_RANK: Final = {Priority.CONTROL: 0, Priority.HIGH: 1, Priority.NORMAL: 2, Priority.LOW: 3}
+_RETRY_AFTER_MS: Final = 1000
+
+
+@dataclass(slots=True)
+class _User:
+    threads: dict[str, deque[tuple[int, Turn]]] = field(default_factory=dict)
+    busy_threads: set[str] = field(default_factory=set)
+    held: int = 0
+    """Places taken: reserved and waiting."""
+    running: int = 0
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class QueueStatistics:
+    """What the queue is doing now."""
+
+    users: int
+    waiting: int
+    running: int
+
+
+@final
+class TurnQueue:
+    """A bounded priority queue for each user, and the tasks that run what comes out.
+
+    Args:
+        run: runs one turn; it handles its own errors.
+        per_user: most turns of one user that may wait.
+        running_per_user: most turns of one user that run at once.
+        running: most turns that run at once in all.
+    """
+
+    def __init__(
+        self, run: Callable[[Turn], Awaitable[None]], *, per_user: int, running_per_user: int, running: int
+    ) -> None:
+        self._run_turn = run
+        self._per_user = per_user
+        self._running_per_user = running_per_user
+        self._limit = running
+        self._users: dict[str, _User] = {}
+        self._order: deque[str] = deque()
+        self._arrivals = 0
+        self._running = 0
+        self._closed = False
+        self._group: TaskGroup | None = None
+        self._idle = anyio.Event()
+
+    @property
+    def statistics(self) -> QueueStatistics:
+        waiting = sum(len(line) for user in self._users.values() for line in user.threads.values())
+        return QueueStatistics(len(self._users), waiting, self._running)
+
+    async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Run turns until cancelled; cancellation cancels them all."""
+        async with anyio.create_task_group() as group:
+            self._group = group
+            task_status.started()
+            self._dispatch()
+            await anyio.sleep_forever()
+
+    def close(self) -> None:
+        """Start no further turn; those that run go on."""
+        self._closed = True
+
+    async def wait_idle(self) -> None:
+        """Return once no turn runs."""
+        while self._running:
+            self._idle = anyio.Event()
+            await self._idle.wait()
+
+    def reserve(self, user_key: str) -> None:
+        """Hold a place for a turn that is about to be stored.
+
+        Raises:
+            BusyError: the user's queue is full.
+        """
+        user = self._users.setdefault(user_key, _User())
+        if user.held >= self._per_user:
+            raise BusyError(
+                f"You have {user.held} messages waiting, which is the limit. Wait for one to finish.",
+                retry_after_ms=_RETRY_AFTER_MS,
+            )
+        user.held += 1
+
+    def release(self, user_key: str) -> None:
+        """Give back a place for which no turn will come."""
+        self._users[user_key].held -= 1
+        self._forget_if_empty(user_key)
+
+    def submit(self, turn: Turn) -> None:
+        """Put a turn into the place that was reserved for it. Turns of a thread come in the order they shall run."""
+        address = turn.context.address
+        user = self._users[address.user_key]
+        self._arrivals += 1
+        user.threads.setdefault(address.thread_key, deque()).append((self._arrivals, turn))
+        if address.user_key not in self._order:
+            self._order.append(address.user_key)
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        if self._group is None or self._closed:
+            return
+        skipped = 0
+        while self._running < self._limit and skipped < len(self._order):
+            user_key = self._order.popleft()
+            turn = self._pick(self._users[user_key])
+            if turn is not None:
+                self._start(user_key, turn)
+                skipped = 0
+            else:
+                skipped += 1
+            if self._users[user_key].threads:
+                self._order.append(user_key)
+            else:
+                skipped = 0
+
+    def _pick(self, user: _User) -> Turn | None:
+        if user.running >= self._running_per_user:
+            return None
+        heads = [
+            (_RANK[line[0][1].context.priority], line[0][0], thread_key)
+            for thread_key, line in user.threads.items()
+            if thread_key not in user.busy_threads
+        ]
+        if not heads:
+            return None
+        thread_key = min(heads)[2]
+        line = user.threads[thread_key]
+        _, turn = line.popleft()
+        if not line:
+            del user.threads[thread_key]
+        return turn
+
+    def _start(self, user_key: str, turn: Turn) -> None:
+        user = self._users[user_key]
+        user.held -= 1
+        user.running += 1
+        user.busy_threads.add(turn.context.address.thread_key)
+        self._running += 1
+        if self._group is not None:
+            self._group.start_soon(self._run_one, user_key, turn)
+
+    async def _run_one(self, user_key: str, turn: Turn) -> None:
+        try:
+            await self._run_turn(turn)
+        finally:
+            user = self._users[user_key]
+            user.running -= 1
+            user.busy_threads.discard(turn.context.address.thread_key)
+            self._running -= 1
+            self._forget_if_empty(user_key)
+            if not self._running:
+                self._idle.set()
+            self._dispatch()
+
+    def _forget_if_empty(self, user_key: str) -> None:
+        user = self._users[user_key]
+        if not user.held and not user.running:
+            del self._users[user_key]

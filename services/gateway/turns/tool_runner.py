@@ -1,0 +1,90 @@
+"""Runs the tools that one model answer asks for: side by side, each within its time, each with its pair of events."""
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, final
+
+import anyio
+import msgspec
+
+from chat_protocol.events import AnyEvent
+from gateway.errors import ToolError
+from gateway.logs import get_logger
+from gateway.model.answer import ToolCall
+from gateway.tools.toolbox import Toolbox
+from gateway.turns.events import RunEvents
+
+_LONGEST_NAME = 64
+
+
+@final
+class ToolRunner:
+    """Runs tool calls of one run.
+
+    Args:
+        toolbox: the tools that this user may use.
+        events: makes the run's events.
+        emit: takes them.
+        timeout: seconds that one tool may take.
+    """
+
+    def __init__(
+        self, toolbox: Toolbox, events: RunEvents, emit: Callable[[AnyEvent], Awaitable[None]], *, timeout: float
+    ) -> None:
+        self._toolbox = toolbox
+        self._events = events
+        self._emit = emit
+        self._timeout = timeout
+        self._log = get_logger("gateway.tools")
+
+    async def run(self, calls: Sequence[ToolCall]) -> list[str]:
+        """Run the calls side by side and return what each one says to the model, in the order of `calls`.
+
+        A tool that fails says so to the model; nothing is raised for it.
+        """
+        answers = [""] * len(calls)
+
+        async def run_one(index: int, call: ToolCall) -> None:
+            answers[index] = await self._run_one(call)
+
+        async with anyio.create_task_group() as group:
+            for index, call in enumerate(calls):
+                group.start_soon(run_one, index, call)
+        return answers
+
+    async def _run_one(self, call: ToolCall) -> str:
+        name = call.name[:_LONGEST_NAME]
+        arguments, problem = _parse_arguments(call.arguments)
+        await self._emit(self._events.tool_executing(call.id, name, arguments))
+        began = time.perf_counter()
+        result: Any = None
+        if problem is None:
+            result, problem = await self._call_tool(call.name, arguments)
+        duration_ms = round((time.perf_counter() - began) * 1000, 3)
+        await self._emit(
+            self._events.tool_completed(call.id, name, result=result, error=problem, duration_ms=duration_ms)
+        )
+        return msgspec.json.encode(result if problem is None else {"error": problem}).decode()
+
+    async def _call_tool(self, name: str, arguments: dict[str, Any]) -> tuple[Any, str | None]:
+        try:
+            tool = self._toolbox.get(name)
+            with anyio.fail_after(self._timeout):
+                return await tool.run(arguments), None
+        except ToolError as error:
+            return None, str(error)
+        except TimeoutError:
+            return None, f"{name} took longer than {self._timeout:g} s"
+        except Exception:  # noqa: BLE001  a fault in one tool must not end the turn, let alone another user's
+            self._log.exception("tool failed", tool=name)
+            return None, f"{name} failed for a reason of its own"
+
+
+def _parse_arguments(text: str) -> tuple[dict[str, Any], str | None]:
+    try:
+        arguments = msgspec.json.decode(text or "{}")
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return {}, "arguments: not JSON; send one JSON object"
+    if not isinstance(arguments, dict):
+        return {}, "arguments: not an object; send one JSON object"
+    return arguments, None

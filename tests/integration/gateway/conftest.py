@@ -1,0 +1,23 @@
+"""A gateway in this process on both backends, in front of a scripted model."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.testing import RunningGateway, make_settings, running_gateway
+from mock_llm.testing import RunningMockLLM, running_mock_llm
+
+
+@pytest.fixture
+async def llm(anyio_backend: object) -> AsyncIterator[RunningMockLLM]:  # noqa: ARG001  runs on the test's backend
+    """A scripted model."""
+    async with running_mock_llm("performance") as running:
+        yield running
+
+
+@pytest.fixture
+async def gateway(llm: RunningMockLLM, tmp_path: Path) -> AsyncIterator[RunningGateway]:
+    """A gateway with a database of its own."""
+    async with running_gateway(make_settings(tmp_path, llm.openai_url)) as running:
+        yield running
