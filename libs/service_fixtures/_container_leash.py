@@ -35,6 +35,6 @@ def remove_containers(label: str) -> None:
 
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, lambda *_: None)
     wait_for_the_end(int(sys.argv[1]))
     remove_containers(sys.argv[2])

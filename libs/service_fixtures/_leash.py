@@ -122,7 +122,7 @@ def stop(server: subprocess.Popen[bytes], first_signal: int, seconds: float) -> 
 
 def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, lambda *_: None)  # not SIG_IGN, which a server would inherit
     folder = Path(tempfile.mkdtemp(prefix="sp-", dir=sys.argv[2]))
     try:
         say({"folder": str(folder)})

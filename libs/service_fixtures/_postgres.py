@@ -34,7 +34,9 @@ MADE_OBJECTS = """
     )
     SELECT class::oid, oid FROM made
      WHERE NOT EXISTS (SELECT FROM pg_depend d
-                        WHERE d.classid = made.class AND d.objid = made.oid AND d.deptype IN ('a', 'e', 'i'))
+                        WHERE d.classid = made.class AND d.objid = made.oid AND d.objsubid = 0
+                          AND d.refobjid <> made.oid  -- a partitioned table depends on its own columns
+                          AND d.deptype IN ('a', 'e', 'i'))
 """
 # One statement per table, which says whether it has rows.
 TABLES = """
