@@ -1,0 +1,209 @@
+"""A contract compiled for checking: monitors, the fields they read, and per event name what must happen."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from event_capture.checker.field_monitors import IsolateMonitor, MonotonicMonitor, SameMonitor, SchemaMonitor
+from event_capture.checker.monitors import (
+    AfterMonitor,
+    CountMonitor,
+    FirstMonitor,
+    ForbidMonitor,
+    LastMonitor,
+    Monitor,
+    OrderMonitor,
+    RequireMonitor,
+)
+from event_capture.checker.pair_monitors import FirstEventMonitor, GapMonitor, PairMonitor, SpanMonitor, TotalMonitor
+from event_capture.contract.clauses import (
+    After,
+    Clause,
+    Count,
+    First,
+    Forbid,
+    Isolate,
+    Last,
+    Monotonic,
+    Names,
+    Order,
+    Pair,
+    Require,
+    Same,
+    Schema,
+    Scope,
+    Steps,
+    Within,
+)
+from event_capture.contract.model import Contract
+from event_capture.errors import ContractError
+from event_capture.vocabulary.model import FIELD_ROLES, Alternatives, Vocabulary
+from event_capture.vocabulary.pointer import format_pointer, parse_pointer
+
+ROLE_SLOTS: Final = ("user", "thread", "run", "sequence", "epoch", "timestamp")
+"""The first values of every event, in this order; what clauses read besides comes after them."""
+_UNHEARD: Final = "\0"
+"""Stands for every event that no clause names. No event has this name."""
+
+
+class Groups:
+    """Hands out a bit per group of events and a place per field, so that equal ones are shared."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+        self.bits: dict[frozenset[str], int] = {}
+        self.fields: list[Alternatives] = [vocabulary.place(role) for role in ROLE_SLOTS]
+
+    def bit(self, names: Names) -> int:
+        """The bit that is set once one of the events has come."""
+        return self.bits.setdefault(frozenset(names), 1 << len(self.bits))
+
+    def field(self, name: str) -> int:
+        """Place of a field among an event's values: `seq` and its like by role, others by path."""
+        role = FIELD_ROLES.get(name)
+        return ROLE_SLOTS.index(role) if role else self.path(parse_pointer(name))
+
+    def path(self, steps: Steps) -> int:
+        """Place of the value at a path."""
+        wanted = (steps,)
+        for place in range(len(ROLE_SLOTS), len(self.fields)):
+            if self.fields[place] == wanted:
+                return place
+        self.fields.append(wanted)
+        return len(self.fields) - 1
+
+    def pointer(self, name: str) -> str:
+        """JSON pointer of a field, the first of its alternatives."""
+        places = self.fields[self.field(name)]
+        return format_pointer(places[0]) if places else ""
+
+    def has(self, name: str) -> bool:
+        """The vocabulary places this field."""
+        return bool(self.fields[self.field(name)])
+
+
+class Entry:
+    """What happens at one scope level when one event comes."""
+
+    __slots__ = ("bars", "gates", "needs", "seers", "sets")
+
+    def __init__(self, name: str, monitors: list[Monitor[Any]], groups: Groups) -> None:
+        self.sets = 0
+        for names, bit in groups.bits.items():
+            if name in names:
+                self.sets |= bit
+        self.needs = self.bars = 0
+        gates = []
+        seers = []
+        for monitor in monitors:
+            needs, bars = monitor.gate(name)
+            if needs or bars:
+                self.needs |= needs
+                self.bars |= bars
+                gates.append((monitor, needs, bars))
+            if monitor.watched is None or name in monitor.watched:
+                seers.append(monitor.see)
+        self.gates = tuple(gates)
+        """Monitors to ask when a bit is amiss, with their bits."""
+        self.seers = tuple(seers)
+        """Called each time."""
+
+
+class Level:
+    """Everything that is about one scope."""
+
+    def __init__(self, scope: Scope, monitors: list[Monitor[Any]], groups: Groups, names: list[str]) -> None:
+        self.scope = scope
+        self.monitors = tuple(monitors)
+        self.makers: list[Callable[[], Any]] = []
+        for monitor in monitors:
+            # A monitor without memory has memory() None, and takes no slot.
+            if monitor.memory() is not None:
+                monitor.slot = len(self.makers)
+                self.makers.append(monitor.memory)
+        self.openers = tuple(monitor.open for monitor in monitors if monitor.opens)
+        self.enders = tuple(monitor for monitor in monitors if monitor.ends)
+        self.entries = {name: Entry(name, monitors, groups) for name in names}
+        self.unheard = Entry(_UNHEARD, monitors, groups)
+        # Sent messages are no part of "all events": they reach only the clauses that name them.
+        self.silent = not any(name.startswith("sent:") for name in names)
+
+
+class Plan:
+    """A compiled contract. Made once, used by one checker."""
+
+    def __init__(self, contract: Contract) -> None:
+        self.contract = contract
+        vocabulary = contract.vocabulary
+        self.groups = Groups(vocabulary)
+        self.monitors: list[Monitor[Any]] = []
+        names: dict[str, None] = dict.fromkeys((*vocabulary.events, *vocabulary.begins, *vocabulary.ends))
+        for index, clause in enumerate(contract.clauses):
+            monitor = build_monitor(clause, index, scope_of(contract, clause), self.groups)
+            self.monitors.append(monitor)
+            names |= dict.fromkeys((*clause.events(), *(monitor.watched or ())))
+        self.levels = {
+            scope: Level(scope, mine, self.groups, list(names))
+            for scope in Scope
+            if (mine := [monitor for monitor in self.monitors if monitor.scope is scope])
+        }
+        self.begins = frozenset(vocabulary.begins)
+        self.ends = frozenset(vocabulary.ends)
+        mentioned = {
+            name
+            for clause in contract.clauses
+            if scope_of(contract, clause) is Scope.RUN
+            for name in clause.events()
+            if not name.startswith("sent:")
+        }
+        self.run_alphabet = frozenset(mentioned | self.begins | self.ends)
+        """Events that belong to a run even when they carry no run id."""
+        self.needs_data = any(isinstance(monitor, SchemaMonitor) for monitor in self.monitors)
+
+
+def scope_of(contract: Contract, clause: Clause) -> Scope:
+    """What a clause is about one of. Messages of the client come before a run begins, so they are never part of one."""
+    if clause.scope is None and contract.scope is Scope.RUN and any(n.startswith("sent:") for n in clause.events()):
+        return Scope.CONNECTION
+    return contract.scope_of(clause)
+
+
+_SIMPLE: Final[dict[type[Clause], type[Monitor[Any]]]] = {
+    Require: RequireMonitor,
+    Forbid: ForbidMonitor,
+    Count: CountMonitor,
+    First: FirstMonitor,
+    Last: LastMonitor,
+    Order: OrderMonitor,
+    Pair: PairMonitor,
+    Monotonic: MonotonicMonitor,
+    Same: SameMonitor,
+    Isolate: IsolateMonitor,
+    Schema: SchemaMonitor,
+    After: AfterMonitor,
+}
+_BUDGETS: Final[dict[str, type[Monitor[Within]]]] = {
+    "first_event": FirstEventMonitor,
+    "total": TotalMonitor,
+    "gap": GapMonitor,
+}
+
+
+def build_monitor(clause: Clause, index: int, scope: Scope, groups: Groups) -> Monitor[Any]:
+    """The monitor of a clause.
+
+    Raises:
+        ContractError: a budget names a pair that the vocabulary does not have.
+    """
+    if not isinstance(clause, Within):
+        return _SIMPLE[type(clause)](clause, index, scope, groups)
+    if clause.what in _BUDGETS:
+        return _BUDGETS[clause.what](clause, index, scope, groups)
+    if not clause.what:
+        return SpanMonitor(clause, index, scope, groups, start=clause.start, stop=clause.stop, by=clause.by)
+    pair = groups.vocabulary.pairs.get(clause.what)
+    if pair is None:
+        raise ContractError(
+            f"the vocabulary {groups.vocabulary.name!r} has no pair called {clause.what!r}",
+            fix=f"known: {', '.join((*_BUDGETS, *groups.vocabulary.pairs))}",
+        )
+    return SpanMonitor(clause, index, scope, groups, start=(pair.open,), stop=(pair.close,), by=(pair.by,))

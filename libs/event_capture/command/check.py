@@ -1,0 +1,93 @@
+"""`streamproof check`: does a recording satisfy a contract?"""
+
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from event_capture.checker import Checker, Report
+from event_capture.checker.completeness import Completeness
+from event_capture.command.exit_codes import OF_VERDICT
+from event_capture.contract import Contract, load_contract
+from event_capture.recording import read_recording
+from event_capture.records import Record
+from event_capture.report.json import render_json
+from event_capture.report.model import Timeline, timelines_of
+from event_capture.report.text import render_text
+
+_SHOWN_RECORDS = 50_000
+"""How many records at the start of a recording the timeline is made of."""
+
+
+class Ending(StrEnum):
+    """Whether the stream was seen to its end."""
+
+    AUTO = "auto"
+    COMPLETE = "complete"
+    CUT = "cut"
+
+
+class ReportFormat(StrEnum):
+    """How the report is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+def check(
+    recording: Annotated[
+        Path, typer.Argument(help="Recording, JSON lines, also compressed (.zst).", show_default=False)
+    ],
+    contract: Annotated[str, typer.Option("--contract", "-c", help="Name of a built-in contract, or a YAML file.")] = (
+        "agent_turn"
+    ),
+    ending: Annotated[
+        Ending,
+        typer.Option(help="Was the stream seen to its end? auto: when every connection has a proper close record."),
+    ] = Ending.AUTO,
+    form: Annotated[ReportFormat, typer.Option("--format", "-f", help="Form of the report.")] = ReportFormat.TEXT,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the report here.")] = None,
+    max_events: Annotated[int, typer.Option(min=0, help="Most timeline lines per user in the text report.")] = 200,
+) -> None:
+    """Check a recording against a contract."""
+    wanted = load_contract(contract)
+    report = check_file(recording, wanted, ending)
+    timelines = shown_timelines(recording, wanted)
+    if form is ReportFormat.JSON:
+        text = render_json(report, timelines)
+    else:
+        text = render_text(report, timelines, colour=output is None and sys.stdout.isatty(), max_events=max_events)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        output.write_text(text, encoding="utf-8")
+    raise typer.Exit(int(OF_VERDICT[report.verdict]))
+
+
+def check_file(recording: Path, contract: Contract, ending: Ending) -> Report:
+    """Check a recording on disk in bounded memory.
+
+    Raises:
+        RecordingError: it cannot be read, or one of its lines is no record.
+    """
+    checker = Checker(contract)
+    following = Completeness()
+    cut: list[int] = []
+    for record in read_recording(recording, on_truncated=cut.append):
+        following.see(record)
+        checker.feed(record)
+    complete = following.complete and not cut if ending is Ending.AUTO else ending is Ending.COMPLETE
+    return checker.finish(complete=complete)
+
+
+def shown_timelines(recording: Path, contract: Contract) -> tuple[Timeline, ...]:
+    """Timelines of the first records of a recording."""
+
+    def beginning() -> Iterator[Record]:
+        yield from islice(read_recording(recording), _SHOWN_RECORDS)
+
+    return timelines_of(beginning(), contract.vocabulary)
