@@ -1,0 +1,203 @@
+"""`connect`: one WebSocket, captured, on whichever event loop runs."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Any, Protocol, final
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from event_capture.drivers.address import Handshake, parse_address
+from event_capture.drivers.frames import decode_binary, decode_text
+from event_capture.drivers.limits import ConnectionLimits
+from event_capture.drivers.observer import Observer
+from event_capture.errors import ConnectionEndedError, RecordingWriteError, SendTimeoutError
+from event_capture.recording.recorder import Recorder
+from event_capture.records import Kind, Record
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Transport(Protocol):
+    """What a driver offers a connection."""
+
+    async def send(self, message: str | bytes) -> bool: ...
+
+    async def close(self, code: int, reason: str) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+@final
+class Connection:
+    """One captured connection, made by `connect`. Everything that happens on it goes to `recorder` at once."""
+
+    def __init__(self, transport: Transport, observer: Observer) -> None:
+        self._transport = transport
+        self._observer = observer
+        self._sending = anyio.Lock()
+
+    @property
+    def name(self) -> str:
+        """Name of the connection in the recording."""
+        return self._observer.connection
+
+    @property
+    def user(self) -> str:
+        return self._observer.user
+
+    @property
+    def recorder(self) -> Recorder:
+        return self._observer.recorder
+
+    @property
+    def close_record(self) -> Record | None:
+        """The record of the connection's end; None while it lasts."""
+        return self._observer.close_record
+
+    def records(self) -> Iterator[Record]:
+        """What happened on this connection so far, oldest first."""
+        return (record for record in self.recorder.records() if record.connection == self.name)
+
+    async def send(self, message: Mapping[str, Any] | str | bytes) -> None:
+        """Send one message: a mapping as JSON text, a string as it is, bytes as a binary frame.
+
+        It is recorded before it leaves, so that no answer stands before its question. Cancelled in the middle, the
+        connection can no longer be used and is dropped.
+
+        Raises:
+            ConnectionEndedError: the connection has ended.
+            SendTimeoutError: the server does not read. The connection is dropped.
+            RecordingWriteError: the recording cannot be written.
+        """
+        self._raise_if_ended()
+        frame = message if isinstance(message, (str, bytes)) else _encode(message).decode("utf-8")
+        async with self._sending:
+            self._raise_if_ended()
+            self._record_sent(frame)
+            delivered = False
+            try:
+                with anyio.move_on_after(self._observer.limits.send_timeout) as waiting:
+                    delivered = await self._transport.send(frame)
+            except BaseException:
+                self._transport.abort()
+                raise
+        if waiting.cancelled_caught:
+            self._transport.abort()
+            raise SendTimeoutError(self.name, self._observer.limits.send_timeout)
+        if not delivered:
+            raise ConnectionEndedError(self.name, self._why_ended())
+
+    async def aclose(self, code: int = 1000, reason: str = "") -> None:
+        """Close with a close frame; wait for the server's no longer than the close timeout. Closing twice is fine.
+
+        Raises:
+            RecordingWriteError: the recording cannot be written.
+        """
+        if self.close_record is None:
+            self._observer.closing_by_client = True
+            await self._transport.close(code, reason)
+        if self._observer.write_error is not None:
+            raise self._observer.write_error
+
+    def abort(self) -> None:
+        """Drop the socket without a close frame, as a network does that breaks."""
+        self._observer.closed(1006, "", "cut off by the client")
+        self._transport.abort()
+
+    def _record_sent(self, frame: str | bytes) -> None:
+        payload = frame.encode("utf-8", "surrogatepass") if isinstance(frame, str) else frame
+        kind, data, note = decode_text(payload) if isinstance(frame, str) else decode_binary(payload)
+        self._observer.sent(data, len(payload), malformed=note if kind is Kind.MALFORMED else "")
+        self._observer.flush()
+
+    def _raise_if_ended(self) -> None:
+        if self._observer.write_error is not None:
+            raise self._observer.write_error
+        if self.close_record is not None:
+            raise ConnectionEndedError(self.name, self._why_ended())
+
+    def _why_ended(self) -> str:
+        record = self.close_record
+        if record is None:
+            return "the socket is gone"
+        reason = f" {record.data['reason']!r}" if record.data["reason"] else ""
+        return f"code {record.data['code']}{reason}, {record.note}"
+
+
+@asynccontextmanager
+async def connect(
+    url: str,
+    *,
+    recorder: Recorder | None = None,
+    name: str | None = None,
+    user: str = "",
+    token: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    subprotocols: Sequence[str] = (),
+    tls: ssl.SSLContext | None = None,
+    limits: ConnectionLimits | None = None,
+) -> AsyncIterator[Connection]:
+    """Open a WebSocket and record everything on it, on asyncio or trio, whichever runs.
+
+    Args:
+        url: `ws://` or `wss://` address.
+        recorder: where the records go; by default one of its own, in memory.
+        name: name of the connection in the recording; by default the recorder makes one.
+        user: who connects, for isolation checks.
+        token: sent as `Authorization: Bearer`.
+        headers: further headers of the handshake.
+        subprotocols: what to offer, the preferred one first.
+        tls: TLS settings for `wss`; by default the system's trust store.
+        limits: timeouts and sizes.
+
+    The connection is closed when the block ends; when the block is cancelled, the socket is dropped at once.
+
+    Raises:
+        ConnectionFailedError: no connection came about; HandshakeRejectedError when the server said why.
+    """
+    recorder = recorder if recorder is not None else Recorder()
+    limits = limits if limits is not None else ConnectionLimits()
+    address = parse_address(url, recorder.redaction.url(url))
+    if address.secure and tls is None:
+        tls = await anyio.to_thread.run_sync(ssl.create_default_context)
+    sent_headers = dict(headers or {})
+    if token is not None:
+        sent_headers["Authorization"] = f"Bearer {token}"
+    handshake = Handshake(address, sent_headers, tuple(subprotocols), tls if address.secure else None)
+    observer = Observer(recorder, connection=name or recorder.connection_name(user), user=user, limits=limits)
+    async with _open(handshake, observer) as transport:
+        connection = Connection(transport, observer)
+        try:
+            try:
+                yield connection
+            except Exception:
+                with suppress(RecordingWriteError):  # the error in flight says more
+                    await connection.aclose()
+                raise
+            await connection.aclose()
+        finally:
+            observer.closed(1006, "", "cut off by the client")
+
+
+def on_trio() -> bool:
+    """Whether trio runs here; anything else that anyio knows is asyncio."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return True
+    return False
+
+
+def _open(handshake: Handshake, observer: Observer) -> AbstractAsyncContextManager[Transport]:
+    """The driver of the running backend. Imported late: a user of one backend need not have the other."""
+    if on_trio():
+        from event_capture.drivers.websocket_trio import open_trio
+
+        return open_trio(handshake, observer)
+    from event_capture.drivers.websocket_asyncio import open_asyncio
+
+    return open_asyncio(handshake, observer)

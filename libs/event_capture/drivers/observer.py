@@ -1,0 +1,103 @@
+"""Turns what one connection does into records. Sans-I/O: both WebSocket drivers, SSE and Socket.IO feed it."""
+
+from typing import Any, final
+
+from event_capture.drivers.frames import decode_binary, decode_text
+from event_capture.drivers.limits import ConnectionLimits
+from event_capture.errors import RecordingWriteError
+from event_capture.recording.recorder import Recorder
+from event_capture.records import Direction, Kind, Record
+
+NO_CLOSE_FRAME = 1006
+"""Close code that says that no close frame came. RFC 6455, section 7.1.5."""
+
+
+@final
+class Observer:
+    """Stamps, decodes and hands over one connection's frames. Never raises for anything that a server sent.
+
+    A recording that cannot be written must not break the protocol that is being read: the error is kept in
+    `write_error`, and the connection raises it where its user can see it.
+    """
+
+    def __init__(self, recorder: Recorder, *, connection: str, user: str, limits: ConnectionLimits) -> None:
+        self.recorder = recorder
+        self.connection = connection
+        self.user = user
+        self.limits = limits
+        self.close_record: Record | None = None
+        self.closing_by_client = False
+        self.closed_by_server = False
+        self.write_error: RecordingWriteError | None = None
+        self._clock = recorder.clock
+
+    def opened(self, url: str, subprotocol: str | None, **facts: Any) -> None:
+        """The connection is established."""
+        scheme, _, secret = (subprotocol or "").partition(".")
+        shown = f"{scheme}.[redacted]" if scheme == "bearer" and secret else subprotocol
+        self._add(Kind.OPEN, {"url": url, "subprotocol": shown, **facts}, 0, "")
+
+    def text(self, payload: bytes) -> bool:
+        """A text message came. Returns False when it is not UTF-8, which ends a WebSocket (RFC 6455, section 8.1)."""
+        limits = self.limits
+        kind, data, note = decode_text(payload, max_bytes=limits.max_event_bytes, max_depth=limits.max_depth)
+        self._add(kind, data, len(payload), note)
+        return not note.startswith("invalid UTF-8")
+
+    def binary(self, payload: bytes) -> None:
+        """A binary message came."""
+        kind, data, note = decode_binary(payload)
+        self._add(kind, data, len(payload), note)
+
+    def event(self, data: Any, size: int) -> None:
+        """An event came that its driver has decoded."""
+        self._add(Kind.EVENT, data, size, "")
+
+    def malformed(self, data: Any, size: int, note: str) -> None:
+        """Something came that is not an event."""
+        self._add(Kind.MALFORMED, data, size, note)
+
+    def sent(self, data: Any, size: int, *, malformed: str = "") -> None:
+        """The client is about to send this."""
+        kind = Kind.MALFORMED if malformed else Kind.EVENT
+        self._add(kind, data, size, malformed, Direction.SENT)
+
+    def closed(self, code: int, reason: str, note: str = "") -> None:
+        """The connection has ended. Only the first call counts: it knows the reason best."""
+        if self.close_record is not None:
+            return
+        if not note:
+            if self.closing_by_client:
+                note = "closed by the client"
+            elif code == NO_CLOSE_FRAME:
+                note = "the connection was lost without a close frame"
+            else:
+                note = "closed by the server"
+                self.closed_by_server = True
+        self.close_record = self._add(Kind.CLOSE, {"code": int(code), "reason": reason}, 0, note)
+        self.flush()
+
+    def flush(self) -> None:
+        """A read from the network is done: what it brought should outlive this process."""
+        try:
+            self.recorder.flush()
+        except RecordingWriteError as error:
+            self.write_error = error
+
+    def _add(self, kind: Kind, data: Any, size: int, note: str, direction: Direction = Direction.RECEIVED) -> Record:
+        record = Record(
+            monotonic_ns=self._clock.monotonic_ns(),
+            wall_ns=self._clock.wall_ns(),
+            connection=self.connection,
+            kind=kind,
+            direction=direction,
+            size=size,
+            data=data,
+            note=note,
+            user=self.user,
+        )
+        try:
+            return self.recorder.add(record)
+        except RecordingWriteError as error:
+            self.write_error = error
+            return record
