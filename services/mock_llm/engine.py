@@ -2,6 +2,7 @@
 
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, final
 
@@ -10,7 +11,7 @@ import msgspec
 from mock_llm.barriers import Barriers
 from mock_llm.clock import Clock, ControlledClock
 from mock_llm.errors import RequestRefusedError
-from mock_llm.exchange import Exchange, Headers
+from mock_llm.exchange import Exchange, Headers, Step
 from mock_llm.http.request import HttpRequest
 from mock_llm.journal import Journal, JournalEntry
 from mock_llm.matching import CompiledRule, compile_rule, nearest_rules
@@ -142,12 +143,13 @@ class MockModel:
         headers = (_STREAM, (b"cache-control", b"no-cache")) if asked.stream else (_JSON,)
         if not (paced or fault or outcome.hold):
             return Exchange(headers=headers, body=template.stamp(values), streamed=asked.stream, events=events)
-        writes = chunks(template.frames, template.stamp_frames(values), timing, outcome.hold, identity)
+        writes = chunks(template.frames, template.stamp_each(values), timing, outcome.hold, identity)
+        steps: Iterable[Step]
         if fault is None:
             steps = perform(writes)
         else:
             error = stream_error(asked.protocol, fault) if fault.__struct_config__.tag == "stream_error" else b""  # type: ignore[arg-type]  # the tag says which
-            steps = perform_fault(writes, template.frames, fault, error)
+            steps = perform_fault(list(writes), template.frames, fault, error)
         return Exchange(headers=headers, steps=steps, streamed=asked.stream, events=events)
 
     def _choose(self, asked: ModelRequest, state: _Namespace) -> tuple[CompiledRule, Outcome]:

@@ -1,5 +1,6 @@
 """From frames, timing, barriers and a fault to the steps of an exchange."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -14,7 +15,7 @@ _PACED: Final = (FrameKind.CONTENT, FrameKind.ARGUMENTS)
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Chunk:
     """One write to come: bytes, how many events they complete, when they leave, which barrier comes before."""
 
@@ -24,68 +25,57 @@ class Chunk:
     holds: tuple[str, ...] = ()
 
 
-def departures(frames: tuple[Frame, ...], timing: Timing, identity: Identity) -> list[float]:
+def departures(frames: tuple[Frame, ...], timing: Timing, identity: Identity) -> Iterator[float]:
     """When each frame leaves, in seconds after the request; never earlier than the frame before it."""
-    first = seconds(timing.first_token)
+    moment = seconds(timing.first_token)
     jitter = seconds(timing.jitter)
+    delay = None if timing.chunk_delay is None else seconds(timing.chunk_delay)
+    per_token = 0.0 if timing.tokens_per_second is None else 1 / timing.tokens_per_second
     random = identity.random("jitter") if jitter else None
-    moments: list[float] = []
-    moment = first
     latest = 0.0
     begun = False
     for frame in frames:
+        leaves = moment
         if frame.kind in _PACED:
             if begun:
-                moment += _gap(timing, frame)
+                moment += max(frame.tokens, 1) * per_token if delay is None else delay
             begun = True
-        leaves = moment + (random.uniform(0, jitter) if random is not None and frame.kind in _PACED else 0.0)
+            leaves = moment + (random.uniform(0, jitter) if random is not None else 0.0)
         latest = max(latest, leaves)
-        moments.append(latest)
-    return moments
-
-
-def _gap(timing: Timing, frame: Frame) -> float:
-    if timing.chunk_delay is not None:
-        return seconds(timing.chunk_delay)
-    if timing.tokens_per_second is not None:
-        return max(frame.tokens, 1) / timing.tokens_per_second
-    return 0.0
+        yield latest
 
 
 def chunks(
-    frames: tuple[Frame, ...], stamped: list[bytes], timing: Timing, holds: tuple[Hold, ...], identity: Identity
-) -> list[Chunk]:
-    """The frames as writes, each with its time and the barriers before it."""
-    found = []
+    frames: tuple[Frame, ...], stamped: Iterable[bytes], timing: Timing, holds: tuple[Hold, ...], identity: Identity
+) -> Iterator[Chunk]:
+    """The frames as writes, each with its time and the barriers before it; made when they are asked for."""
+    last = len(frames) - 1
+    held: dict[int, tuple[str, ...]] = {}
+    for hold in holds:
+        index = min(hold.after_event, last)
+        held[index] = (*held.get(index, ()), hold.barrier)
     for index, (data, offset) in enumerate(zip(stamped, departures(frames, timing, identity), strict=True)):
-        before = tuple(hold.barrier for hold in holds if min(hold.after_event, len(frames) - 1) == index)
-        found.append(Chunk(data, index + 1, offset, before))
-    return found
+        yield Chunk(data, index + 1, offset, held.get(index, ()))
 
 
-def perform(plan: list[Chunk]) -> list[Step]:
+def perform(plan: Iterable[Chunk]) -> Iterator[Step]:
     """Steps of a stream that goes well. Frames that leave together become one write."""
-    steps: list[Step] = []
     now = 0.0
     pending: list[bytes] = []
     events = 0
-
-    def flush() -> None:
-        if pending:
-            steps.append(Send(b"".join(pending), events))
-            pending.clear()
-
     for chunk in plan:
-        if chunk.offset > now or chunk.holds:
-            flush()
+        if pending and (chunk.offset > now or chunk.holds):
+            yield Send(b"".join(pending), events)
+            pending.clear()
         if chunk.offset > now:
             now = chunk.offset
-            steps.append(SleepUntil(now))
-        steps.extend(WaitAt(barrier) for barrier in chunk.holds)
+            yield SleepUntil(now)
+        for barrier in chunk.holds:
+            yield WaitAt(barrier)
         pending.append(chunk.data)
         events = chunk.events
-    flush()
-    return steps
+    if pending:
+        yield Send(b"".join(pending), events)
 
 
 def perform_fault(plan: list[Chunk], frames: tuple[Frame, ...], fault: AnyFault, error: bytes) -> list[Step]:

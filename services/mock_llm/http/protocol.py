@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from typing import Final, final
+from typing import Final, cast, final
 
 from mock_llm.exchange import Exchange
 from mock_llm.http import framing
@@ -38,8 +38,8 @@ class HttpProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  a TCP server makes no other
-        self._transport = transport
+        # uvloop's transport is no asyncio.Transport by name, only by what it does.
+        transport = self._transport = cast("asyncio.Transport", transport)
         service = self._service
         number = service.connected(self)
         if number is None:

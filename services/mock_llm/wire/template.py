@@ -5,7 +5,7 @@ frames with slots, and each request only fills the slots: ids, times, the model'
 is a NUL byte and a letter; JSON never holds a NUL byte, so text cannot imitate one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, final
@@ -50,13 +50,14 @@ class Template:
         primary: the slot that occurs most; stamping joins on it and looks for others only where there are any.
     """
 
-    __slots__ = ("_dynamic", "_primary", "_segments", "frames")
+    __slots__ = ("_dynamic", "_frame_segments", "_primary", "_segments", "frames")
 
     def __init__(self, frames: Sequence[Frame], primary: bytes) -> None:
         self.frames = tuple(frames)
         self._primary = primary
         self._segments = b"".join(frame.data for frame in frames).split(primary)
         self._dynamic = tuple(index for index, segment in enumerate(self._segments) if b"\x00" in segment)
+        self._frame_segments: tuple[list[bytes], ...] = ()
 
     def stamp(self, values: Values) -> bytes:
         """The whole body in one piece."""
@@ -67,9 +68,13 @@ class Template:
                 segments[index] = fill(segments[index], values)
         return values[self._primary].join(segments)
 
-    def stamp_frames(self, values: Values) -> list[bytes]:
-        """The body frame by frame."""
-        return [fill(frame.data, values) for frame in self.frames]
+    def stamp_each(self, values: Values) -> Iterator[bytes]:
+        """The body frame by frame, each stamped when it is asked for: a paced stream costs nothing up front."""
+        if not self._frame_segments:
+            self._frame_segments = tuple(frame.data.split(self._primary) for frame in self.frames)
+        primary = values[self._primary]
+        for segments in self._frame_segments:
+            yield fill(primary.join(segments), values)
 
 
 def fill(data: bytes, values: Values) -> bytes:
