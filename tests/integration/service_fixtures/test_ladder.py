@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -280,3 +281,18 @@ def test_the_template_is_made_once_and_copied_after(tmp_path: Path) -> None:
     with Provision(settings) as second:
         assert second.postgres.server_version == _wheels.postgres_wheel_version()
     assert template.stat().st_mtime_ns == made
+
+
+def test_programs_in_a_folder_that_only_their_owner_can_enter_work_too(tmp_path: Path) -> None:
+    # As root, PostgreSQL runs as another user, who could not start them where they are.
+    package = _wheels._postgres_install().parent
+    private = tmp_path / "private"
+    shutil.copytree(package / "pginstall18", private / package.name / "pginstall18", symlinks=True)
+    (private / package.name / "__init__.py").touch()
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, private / libraries.name)
+    private.chmod(0o700)
+    path = os.pathsep.join([str(private), *filter(None, sys.path)])
+    result = run(tmp_path, USES_BOTH, "--services=wheels", PYTHONPATH=path)
+    assert result.returncode == 0, result.stdout + result.stderr
