@@ -6,7 +6,7 @@ from typing import Final, final
 
 from demo.house import House
 from event_capture.checker import Checker, Report
-from event_capture.contract import load_contract
+from event_capture.contract import Contract, load_contract
 from event_capture.records import Record
 from event_capture.tester import ChatTester
 
@@ -23,6 +23,7 @@ _SHOWN_CHARACTERS: Final = 60
 class Chat:
     """What was captured, and what the contract says of it."""
 
+    contract: Contract
     records: tuple[Record, ...]
     report: Report
 
@@ -48,10 +49,11 @@ async def run_chat(house: House, content: str, say: Callable[[str], None]) -> Ch
         else:
             say(f"✅ Agent completion detected for {USER}")
     records = tuple(tester.records)
-    checker = Checker(load_contract(CONTRACT))
+    contract = load_contract(CONTRACT)
+    checker = Checker(contract)
     for record in records:
         checker.feed(record)
-    return Chat(records, checker.finish(complete=True))
+    return Chat(contract, records, checker.finish(complete=True))
 
 
 def _shorten(text: str) -> str:

@@ -18,6 +18,7 @@ import typer
 from demo.chat import BREAKS_OFF, run_chat
 from demo.house import House, running_house
 from event_capture.errors import EventCaptureError
+from event_capture.report.model import timelines_of
 from event_capture.report.text import render_text
 from gateway.errors import GatewayError
 from mock_llm.errors import MockModelError
@@ -53,6 +54,8 @@ def demo(
     Both services listen on free loopback ports; the database lives in a temporary folder. Exit code 0 when the
     stream held its contract, 1 when it did not.
     """
+    # What the services log of a turn that fails on purpose would stand in the middle of the report.
+    logging.getLogger("gateway").setLevel(logging.ERROR)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     content = f"{message}, {BREAKS_OFF}" if fail else message
     options = {"use_uvloop": True} if backend is Backend.ASYNCIO else {}
@@ -69,7 +72,8 @@ async def _demo(content: str, keep: bool) -> bool:
     async with running_house() as house:
         chat = await run_chat(house, content, _say)
         _say("")
-        _say(render_text(chat.report, chat.records, colour=_wants_colour()))
+        timelines = timelines_of(chat.records, chat.contract.vocabulary)
+        _say(render_text(chat.report, timelines, colour=_wants_colour()))
         if keep:
             await _keep(house)
     return chat.report.passed
