@@ -88,17 +88,14 @@ class WriterThread:
         """Block until everything is written, then release the file. Closing twice is fine. Raises like `write`."""
         if self._closed:
             return
-        error: EventCaptureError | None = None
-        try:
-            self.flush()
-        except RecordingWriteError as raised:
-            error = raised
         self._closed = True
+        if self._batch:
+            self._queue.put(bytes(self._batch))
+            self._batch.clear()
         self._queue.put(None)
         self._thread.join()
-        error = error or self._error
-        if error is not None:
-            raise error
+        if self._error is not None:
+            raise self._error
 
     def discard(self) -> None:
         """Let the thread finish on its own, without waiting for it. For finalizers."""
@@ -121,7 +118,8 @@ class WriterThread:
     def _write_to(self, path: Path) -> None:
         try:
             writer = RecordingWriter(path)
-            self.found = sum(1 for _ in read_recording(path))
+            if path.is_file():
+                self.found = sum(1 for _ in read_recording(path))
         except EventCaptureError as error:
             self._error = error
             self._opened.set()
