@@ -138,7 +138,7 @@ class ChatClient:
                     # The first event may come in the same segment as the answer to the handshake.
                     self._take(event)
         if self._protocol.handshake_exc is not None:
-            raise HandshakeRefusedError(response.status_code, response.body or b"")
+            raise HandshakeRefusedError(response.status_code, bytes(response.body or b""))
         self.subprotocol = self._protocol.subprotocol
 
     async def _read(self) -> None:

@@ -71,8 +71,10 @@ def _tokenize(expression: str) -> list[_Token]:
     while at < end:
         match = _TOKEN.match(expression, at)
         if match is None:
-            wrong = expression[at:].lstrip()[:1]
-            raise ToolError(f"expression: {wrong!r} at character {at + 1} is not part of arithmetic")
+            rest = expression[at:].lstrip()
+            raise ToolError(
+                f"expression: {rest[:1]!r} at character {len(expression) - len(rest) + 1} is not part of arithmetic"
+            )
         kind = match.lastgroup or ""
         tokens.append(_Token(kind, match[kind], match.start(kind) + 1))
         at = match.end()

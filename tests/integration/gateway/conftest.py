@@ -1,6 +1,7 @@
 """A gateway in this process on both backends, in front of a scripted model."""
 
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,3 +22,11 @@ async def gateway(llm: RunningMockLLM, tmp_path: Path) -> AsyncIterator[RunningG
     """A gateway with a database of its own."""
     async with running_gateway(make_settings(tmp_path, llm.openai_url)) as running:
         yield running
+
+
+@pytest.fixture
+def unused_port_url() -> Iterator[str]:
+    """Base URL of a port that refuses connections: it is bound, and nobody listens."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{bound.getsockname()[1]}/v1"

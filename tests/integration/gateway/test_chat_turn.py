@@ -74,7 +74,7 @@ async def test_the_model_sees_the_earlier_messages_of_the_thread(gateway: Runnin
         await client.receive()
         first = await client.chat(QUESTION, thread_id="talk")
         await client.chat("And now?", thread_id="talk")
-    body = msgspec.json.decode(llm.requests()[-1].body)
+    body = msgspec.json.decode(llm.requests()[-1].body or b"")
     contents = [message["content"] for message in body["messages"]]
     assert QUESTION in contents
     assert first[-1]["payload"]["text"] in contents

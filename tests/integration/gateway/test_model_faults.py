@@ -1,0 +1,156 @@
+"""When the model or its tool calls go wrong: the turn says so, and the next turn on the same connection is whole."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.testing import RunningGateway, make_settings, running_gateway
+from gateway.testing.client import ChatClient
+from mock_llm.testing import running_mock_llm
+
+pytestmark = pytest.mark.anyio
+
+QUESTION = "Analyse my system performance"
+
+TOOLS = """
+name: tools
+rules:
+  - name: told
+    match: {tool_result: true}
+    reply: [{text: ["Done."]}]
+  - name: unknown-tool
+    match: {user: "unknown tool"}
+    reply: [{tool_call: {name: launch_rocket, arguments: {}}}]
+  - name: bad-arguments
+    match: {user: "bad arguments"}
+    reply: [{tool_call: {name: calculator, arguments: {expression: "2 +"}}}]
+  - name: wrong-argument
+    match: {user: "wrong argument"}
+    reply: [{tool_call: {name: calculator, arguments: {formula: "1"}}}]
+  - name: code
+    match: {user: "code"}
+    reply: [{tool_call: {name: calculator, arguments: {expression: "__import__('os').getpid()"}}}]
+  - name: two-tools
+    match: {user: "two tools"}
+    reply:
+      - tool_call: {name: calculator, arguments: {expression: "6 * 7"}}
+      - tool_call: {name: search, arguments: {query: "why averages hide slow requests"}}
+"""
+
+ENDLESS = """
+name: endless
+rules:
+  - name: again
+    match: {}
+    reply: [{tool_call: {name: calculator, arguments: {expression: "1 + 1"}}}]
+"""
+
+STALL = """
+name: stall
+rules:
+  - name: stall
+    match: {}
+    reply: [{text: ["one", "two", "three"]}]
+    fault: {kind: stall, after_event: 2}
+"""
+
+
+async def one_turn(gateway: RunningGateway, content: str) -> list[dict[str, Any]]:
+    async with ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client:
+        await client.receive()
+        return await client.chat(content)
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "words"),
+    [
+        pytest.param("please break off", "model_broke_off", "broke off", id="connection cut in the middle"),
+        pytest.param("provider error", "model_broke_off", "error", id="error event in the middle"),
+        pytest.param("overloaded", "model_refused", "503", id="refused with 503"),
+    ],
+)
+async def test_a_failing_model_ends_the_turn_with_a_code_and_advice(
+    gateway: RunningGateway, content: str, code: str, words: str
+) -> None:
+    events = await one_turn(gateway, content)
+    assert events[-1]["type"] == "error_event"
+    assert events[-1]["payload"]["code"] == code
+    assert words in events[-1]["payload"]["text"]
+    assert events[-1]["run_id"] == events[0]["run_id"]
+
+
+async def test_the_turn_after_a_failed_one_is_whole(gateway: RunningGateway) -> None:
+    async with ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client:
+        await client.receive()
+        failed = await client.chat("please break off", thread_id="talk")
+        whole = await client.chat(QUESTION, thread_id="talk")
+    assert failed[-1]["type"] == "error_event"
+    assert whole[-1]["type"] == "agent_completed"
+
+
+async def test_a_model_that_cannot_be_reached_is_said_to_be_unavailable(
+    tmp_path: Path, unused_port_url: str, anyio_backend: object
+) -> None:
+    assert anyio_backend
+    async with running_gateway(make_settings(tmp_path, unused_port_url)) as gateway:
+        events = await one_turn(gateway, QUESTION)
+    assert events[-1]["payload"]["code"] == "model_unreachable"
+    assert "unavailable" in events[-1]["payload"]["text"]
+
+
+async def test_a_model_that_falls_silent_ends_the_turn(tmp_path: Path) -> None:
+    async with (
+        running_mock_llm(STALL) as llm,
+        running_gateway(make_settings(tmp_path, llm.openai_url, llm_timeout=0.3)) as gateway,
+    ):
+        events = await one_turn(gateway, QUESTION)
+    assert events[-1]["payload"]["code"] == "model_timeout"
+
+
+async def test_a_model_that_never_stops_calling_tools_meets_the_turn_limit(tmp_path: Path) -> None:
+    async with (
+        running_mock_llm(ENDLESS) as llm,
+        running_gateway(make_settings(tmp_path, llm.openai_url, max_steps=3)) as gateway,
+    ):
+        events = await one_turn(gateway, QUESTION)
+    assert events[-1]["payload"]["code"] == "turn_limit"
+    assert [event["type"] for event in events].count("tool_completed") == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        pytest.param("unknown tool", "there is no tool 'launch_rocket'; there are: calculator, search", id="unknown"),
+        pytest.param("bad arguments", "a number was expected at character 4, found the end", id="does not parse"),
+        pytest.param("wrong argument", "formula: no such argument", id="wrong name"),
+        pytest.param("code", "is not part of arithmetic", id="code instead of arithmetic"),
+    ],
+)
+async def test_a_wrong_tool_call_is_reported_in_its_pair_and_the_turn_goes_on(
+    tmp_path: Path, content: str, words: str
+) -> None:
+    async with (
+        running_mock_llm(TOOLS) as llm,
+        running_gateway(make_settings(tmp_path, llm.openai_url)) as gateway,
+    ):
+        events = await one_turn(gateway, content)
+    completed = next(event for event in events if event["type"] == "tool_completed")
+    executing = next(event for event in events if event["type"] == "tool_executing")
+    assert completed["payload"]["status"] == "error"
+    assert words in completed["payload"]["result"]["error"]
+    assert completed["payload"]["tool_call_id"] == executing["payload"]["tool_call_id"]
+    assert events[-1]["type"] == "agent_completed"
+
+
+async def test_tools_of_one_answer_are_paired_by_their_ids(tmp_path: Path) -> None:
+    async with (
+        running_mock_llm(TOOLS) as llm,
+        running_gateway(make_settings(tmp_path, llm.openai_url)) as gateway,
+    ):
+        events = await one_turn(gateway, "two tools")
+    results = {event["payload"]["tool_name"]: event["payload"] for event in events if event["type"] == "tool_completed"}
+    assert results["calculator"]["result"]["value"] == 42
+    assert results["search"]["result"]["results"][0]["id"] == "latency-percentiles"
+    begun = [event["payload"]["tool_call_id"] for event in events if event["type"] == "tool_executing"]
+    assert sorted(begun) == sorted(result["tool_call_id"] for result in results.values())

@@ -1,0 +1,105 @@
+"""What a turn leaves in the database, on SQLite and on PostgreSQL."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.storage.database import Database
+from gateway.storage.history import History
+from gateway.storage.schema import ThreadAddress
+from gateway.testing import RunningGateway, make_settings, running_gateway
+from gateway.testing.client import ChatClient
+from mock_llm.testing import RunningMockLLM
+
+pytestmark = pytest.mark.anyio
+
+QUESTION = "Analyse my system performance"
+TALK = ThreadAddress("default", "alice", "talk")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'gateway.sqlite3'}"
+    return str(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+async def stored_gateway(llm: RunningMockLLM, database_url: str) -> AsyncIterator[RunningGateway]:
+    async with running_gateway(make_settings(database_url, llm.openai_url)) as running:
+        yield running
+
+
+@pytest.fixture
+async def history(stored_gateway: RunningGateway) -> AsyncIterator[History]:
+    async with Database.open(stored_gateway.settings.database_url, threads=2) as database:
+        yield History(database)
+
+
+async def test_question_and_answer_are_in_the_history(stored_gateway: RunningGateway, history: History) -> None:
+    async with ChatClient.connect(stored_gateway.ws_url, headers=stored_gateway.headers()) as client:
+        await client.receive()
+        events = await client.chat(QUESTION, thread_id="talk")
+    messages = await history.get_history(TALK)
+    assert [(message.role, message.content) for message in messages] == [
+        ("user", QUESTION),
+        ("assistant", events[-1]["payload"]["text"]),
+    ]
+
+
+async def test_the_log_holds_every_event_to_the_byte(stored_gateway: RunningGateway, history: History) -> None:
+    async with ChatClient.connect(stored_gateway.ws_url, headers=stored_gateway.headers()) as client:
+        await client.receive()
+        events = await client.chat(QUESTION, thread_id="talk")
+    frames = await history.get_frames(TALK.thread_key, after_seq=0, limit=1000)
+    assert [seq for seq, _ in frames] == [event["seq"] for event in events]
+    assert all(event["id"] in frame for event, (_, frame) in zip(events, frames, strict=True))
+
+
+async def test_the_thread_is_made_on_first_use(stored_gateway: RunningGateway, history: History) -> None:
+    assert await history.get(TALK) is None
+    async with ChatClient.connect(stored_gateway.ws_url, headers=stored_gateway.headers()) as client:
+        await client.receive()
+        events = await client.chat(QUESTION, thread_id="talk")
+    thread = await history.get(TALK)
+    assert thread is not None
+    assert thread.last_seq == events[-1]["seq"]
+
+
+async def test_a_history_pages_backwards(stored_gateway: RunningGateway, history: History) -> None:
+    async with ChatClient.connect(stored_gateway.ws_url, headers=stored_gateway.headers()) as client:
+        await client.receive()
+        for number in range(3):
+            await client.chat(f"Question {number}", thread_id="talk")
+    newest = await history.get_history(TALK, limit=4)
+    older = await history.get_history(TALK, before_seq=newest[0].seq, limit=4)
+    assert [message.role for message in older + newest] == ["user", "assistant"] * 3
+
+
+async def test_words_of_a_user_are_stored_as_words(stored_gateway: RunningGateway, history: History) -> None:
+    content = "'; DROP TABLE messages; -- \u2028 \U0001f600"
+    async with ChatClient.connect(stored_gateway.ws_url, headers=stored_gateway.headers()) as client:
+        await client.receive()
+        await client.chat(content, thread_id="talk")
+    messages = await history.get_history(TALK)
+    assert messages[0].content == content
+
+
+async def test_a_thread_name_of_another_user_is_another_thread(
+    stored_gateway: RunningGateway, history: History
+) -> None:
+    for user in ("alice", "bob"):
+        async with ChatClient.connect(stored_gateway.ws_url, headers=stored_gateway.headers(user)) as client:
+            await client.receive()
+            await client.chat(f"I am {user}", thread_id="talk")
+    messages = await history.get_history(ThreadAddress("default", "bob", "talk"))
+    assert [message.content for message in messages if message.role == "user"] == ["I am bob"]
+
+
+async def test_tenants_with_the_same_user_never_meet(stored_gateway: RunningGateway, history: History) -> None:
+    headers = stored_gateway.headers(tenant_id="other")
+    async with ChatClient.connect(stored_gateway.ws_url, headers=headers) as client:
+        await client.receive()
+        await client.chat(QUESTION, thread_id="talk")
+    assert await history.get_history(TALK) == []
