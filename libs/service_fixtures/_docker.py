@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
+from service_fixtures import _container_leash
 from service_fixtures.errors import RungNotAvailableError, ServerNotStartedError
 from service_fixtures.settings import ServiceSettings
 
@@ -159,13 +160,13 @@ def _ensure_image(client: Any, image: str, docker_folder: Path | None, folder: s
 @contextmanager
 def _leash(token: str) -> Iterator[None]:
     """Holds a process that removes the containers of this token when this process ends, however it ends."""
-    script = Path(__file__).with_name("_container_leash.py")
+    script = Path(_container_leash.__file__).resolve()  # imported, so that every packager sees that it is needed
     leash = subprocess.Popen(  # noqa: S603  our own script, with the interpreter that runs it
         [sys.executable, str(script), str(os.getpid()), f"{LABEL}={token}"],
         stdin=subprocess.PIPE,
         start_new_session=True,
         # It needs the docker package, wherever the interpreter of the tests has it from.
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path if entry)},
     )
     end = cast("IO[bytes]", leash.stdin)
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, cast
 
+from service_fixtures import _leash
 from service_fixtures.errors import ServerNotStartedError
 
 __all__ = ["LeashedServer", "Order", "child_environment"]
@@ -54,7 +55,7 @@ class LeashedServer:
         self.name = name
         self._deadline = time.monotonic() + timeout
         self._pending = b""
-        script = Path(__file__).with_name("_leash.py")
+        script = Path(_leash.__file__).resolve()  # imported, so that every packager sees that it is needed
         # -I and -S: the leash must not depend on, nor pay for, what the test's environment put on the path.
         self._leash = subprocess.Popen(  # noqa: S603  our own script, with the interpreter that runs it
             [sys.executable, "-I", "-S", str(script), str(os.getpid()), str(temporary_folder)],

@@ -38,6 +38,8 @@ def test_it(postgres, redis_url):
     threading.Event().wait()
 """
 LIMIT = 40
+# The inner process runs elsewhere, so what is relative here would lead nowhere.
+SEARCH_PATH = [str(Path(entry).resolve()) for entry in sys.path if entry]
 
 
 def environment(tmp_path: Path, **variables: str) -> dict[str, str]:
@@ -46,7 +48,7 @@ def environment(tmp_path: Path, **variables: str) -> dict[str, str]:
     temporary.chmod(0o755)
     return {
         "PATH": os.environ.get("PATH", os.defpath),
-        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "PYTHONPATH": os.pathsep.join(SEARCH_PATH),
         "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
         "DOCKER_HOST": f"unix://{tmp_path}/no-engine.sock",
         **variables,
@@ -293,6 +295,6 @@ def test_programs_in_a_folder_that_only_their_owner_can_enter_work_too(tmp_path:
     if libraries.is_dir():
         shutil.copytree(libraries, private / libraries.name)
     private.chmod(0o700)
-    path = os.pathsep.join([str(private), *filter(None, sys.path)])
+    path = os.pathsep.join([str(private), *SEARCH_PATH])
     result = run(tmp_path, USES_BOTH, "--services=wheels", PYTHONPATH=path)
     assert result.returncode == 0, result.stdout + result.stderr
