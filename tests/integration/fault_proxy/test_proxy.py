@@ -27,7 +27,11 @@ async def echo_server() -> AsyncIterator[int]:
                 async for data in stream:
                     await stream.send(data)
                 await stream.send_eof()
-            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            except (
+                anyio.BrokenResourceError,
+                anyio.ClosedResourceError,
+                OSError,
+            ):  # OSError: trio, where the peer reset
                 return
 
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
