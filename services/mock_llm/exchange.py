@@ -55,7 +55,21 @@ class TearDown:
     """End the connection with RST once the peer's kernel has acknowledged what was sent."""
 
 
-Step = Send | SleepUntil | WaitAt | Silence | CloseEarly | TearDown
+@final
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """Let the event loop hand what was written to the kernel, so that it travels alone."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class RefuseFor:
+    """Reset this connection and refuse new ones for so many seconds."""
+
+    duration: float
+
+
+Step = Send | SleepUntil | WaitAt | Silence | CloseEarly | TearDown | Flush | RefuseFor
 
 
 @final
@@ -69,6 +83,8 @@ class Exchange:
         body: the whole body when it goes out at once, else None.
         steps: what to do when `body` is None; after the last step the body ends regularly.
         streamed: the body's length is not announced.
+        length: with `steps`, the length that is announced all the same.
+        silent: not even the head is sent before the first step.
         events: how many events `body` holds.
         entry: what the journal notes.
         later: yields the real answer; everything else is then empty.
@@ -79,6 +95,8 @@ class Exchange:
     body: bytes | None = None
     steps: Iterable[Step] = ()
     streamed: bool = False
+    length: int | None = None
+    silent: bool = False
     events: int = 0
     entry: JournalEntry | None = None
     later: "Callable[[], Awaitable[Exchange]] | None" = None

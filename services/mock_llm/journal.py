@@ -6,16 +6,24 @@ from typing import final
 
 @final
 class JournalEntry:
-    """One request. Filled in while it is answered; `state` is open, done, disconnected or failed."""
+    """One request, filled in while it is answered.
+
+    `state` is open, done, broken_off (a fault ended it) or disconnected (the client did). `started` and `ended` are
+    seconds on the clock of the streams. `bytes_sent` and `events_sent` are what the kernel took of the body.
+    `retry` is the attempt that the SDK says it is; `connection_request` counts the requests of one connection.
+    """
 
     __slots__ = (
         "body",
         "bytes_sent",
+        "chaos",
         "connection",
         "connection_request",
+        "ended",
         "events_sent",
         "events_total",
         "fault",
+        "looping",
         "method",
         "model",
         "namespace",
@@ -25,6 +33,7 @@ class JournalEntry:
         "protocol",
         "retry",
         "rule",
+        "started",
         "state",
         "status",
         "stream",
@@ -43,12 +52,16 @@ class JournalEntry:
         self.rule: str | None = None
         self.outcome = 0
         self.fault: str | None = None
+        self.chaos = False
+        self.looping = False
         self.retry = 0
         self.status = 0
         self.bytes_sent = 0
         self.events_sent = 0
         self.events_total = 0
         self.state = "open"
+        self.started = 0.0
+        self.ended: float | None = None
         self.body: bytes | None = None
 
 

@@ -4,9 +4,23 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, final
 
-from mock_llm.exchange import CloseEarly, Send, Silence, SleepUntil, Step, TearDown, WaitAt
+from mock_llm.exchange import CloseEarly, Flush, RefuseFor, Send, Silence, SleepUntil, Step, TearDown, WaitAt
 from mock_llm.scenario.durations import seconds
-from mock_llm.scenario.faults import AnyFault, Disconnect, HttpError, Reset, Stall, StreamError
+from mock_llm.scenario.faults import (
+    AnyFault,
+    BadJson,
+    ByteSplit,
+    Disconnect,
+    DuplicateEvent,
+    EmptyData,
+    NoFinishReason,
+    PlacedFault,
+    RefuseConnections,
+    Reset,
+    SlowDrip,
+    Stall,
+    StreamError,
+)
 from mock_llm.scenario.model import Hold, Timing
 from mock_llm.seeds import Identity
 from mock_llm.wire.template import Frame, FrameKind
@@ -80,26 +94,56 @@ def perform(plan: Iterable[Chunk]) -> Iterator[Step]:
 
 def perform_fault(plan: list[Chunk], frames: tuple[Frame, ...], fault: AnyFault, error: bytes) -> list[Step]:
     """Steps of a stream that meets a fault; `error` is the error event in the provider's form."""
-    if isinstance(fault, HttpError):
-        raise TypeError("an HTTP error is no stream")
+    if isinstance(fault, RefuseConnections):
+        return [RefuseFor(seconds(fault.duration))]
+    if isinstance(fault, Disconnect | Reset | StreamError | Stall | BadJson | EmptyData):
+        return _placed(plan, frames, fault, error)
+    if isinstance(fault, ByteSplit | SlowDrip):
+        interval = seconds(fault.interval) if isinstance(fault, SlowDrip) else 0.0
+        return list(_drip(plan, fault.size, interval))
+    if isinstance(fault, DuplicateEvent):
+        index = min(fault.event, len(plan)) - 1
+        return list(perform([*plan[: index + 1], *plan[index:]]))
+    dropped = FrameKind.FINISH if isinstance(fault, NoFinishReason) else FrameKind.DONE
+    return list(perform(chunk for chunk, frame in zip(plan, frames, strict=True) if frame.kind is not dropped))
+
+
+def _placed(plan: list[Chunk], frames: tuple[Frame, ...], fault: PlacedFault, error: bytes) -> list[Step]:
     before, after = cut(plan, place(fault, plan, frames))
-    match fault:
-        case Disconnect():
-            return [*perform(before), CloseEarly()]
-        case Reset():
-            return [*perform(before), TearDown()]
-        case StreamError():
-            events = before[-1].events if before else 0
-            return [*perform(before), Send(error, events + 1)]
-        case Stall():
-            if fault.duration is None:
-                return [*perform(before), Silence(None)]
-            wait = seconds(fault.duration)
-            later = [Chunk(each.data, each.events, each.offset + wait, each.holds) for each in after]
-            return [*perform(before), Silence(wait), *perform(later)]
+    steps = list(perform(before))
+    events = before[-1].events if before else 0
+    if isinstance(fault, Disconnect):
+        return [*steps, CloseEarly()]
+    if isinstance(fault, Reset):
+        return [*steps, TearDown()]
+    if isinstance(fault, StreamError):
+        return [*steps, Send(error, events + 1)]
+    if isinstance(fault, Stall):
+        if fault.duration is None:
+            return [*steps, Silence(None)]
+        wait = seconds(fault.duration)
+        later = (Chunk(each.data, each.events, each.offset + wait, each.holds) for each in after)
+        return [*steps, Silence(wait), *perform(later)]
+    data = fault.data.encode("utf-8", "replace") if isinstance(fault, BadJson) else b""
+    later = (Chunk(each.data, each.events + 1, each.offset, each.holds) for each in after)
+    return [*steps, Send(b"data: " + data + b"\n\n", events + 1), *perform(later)]
 
 
-def place(fault: Disconnect | Reset | StreamError | Stall, plan: list[Chunk], frames: tuple[Frame, ...]) -> int:
+def _drip(plan: list[Chunk], size: int, interval: float) -> Iterator[Step]:
+    moment = 0.0
+    for chunk in plan:
+        for barrier in chunk.holds:
+            yield WaitAt(barrier)
+        for start in range(0, len(chunk.data), size):
+            moment = max(moment + interval, chunk.offset)
+            if moment:
+                yield SleepUntil(moment)
+            last = start + size >= len(chunk.data)
+            yield Send(chunk.data[start : start + size], chunk.events - (0 if last else 1))
+            yield Flush()
+
+
+def place(fault: PlacedFault, plan: list[Chunk], frames: tuple[Frame, ...]) -> int:
     """The byte of the body at which a fault strikes."""
     ends: list[int] = []
     total = 0

@@ -1,11 +1,13 @@
 """Errors as the providers write them."""
 
+import math
+from email.utils import formatdate
 from typing import Any, Final
 
 import msgspec
 
 from mock_llm.errors import RequestRefusedError
-from mock_llm.exchange import Headers
+from mock_llm.exchange import Exchange, Headers
 from mock_llm.requests import Protocol
 from mock_llm.scenario.durations import seconds
 from mock_llm.scenario.faults import HttpError, StreamError
@@ -51,7 +53,8 @@ def error_kind(status: int) -> str:
 def error_body(protocol: Protocol | None, refused: RequestRefusedError, request_id: str) -> bytes:
     """The body of an HTTP error."""
     if protocol == "messages":
-        error: dict[str, Any] = {"type": refused.kind, "message": refused.message}
+        kind = error_kind(refused.status) if refused.kind in ("requests", "tokens") else refused.kind
+        error: dict[str, Any] = {"type": kind, "message": refused.message}
         return _encode({"type": "error", "error": error, "request_id": request_id})
     return _encode(
         {
@@ -63,6 +66,31 @@ def error_body(protocol: Protocol | None, refused: RequestRefusedError, request_
             }
         }
     )
+
+
+def refusal(protocol: Protocol | None, refused: RequestRefusedError, request_id: str) -> Exchange:
+    """An error as an exchange."""
+    return Exchange(
+        status=refused.status,
+        headers=((b"content-type", b"application/json"),),
+        body=error_body(protocol, refused, request_id),
+    )
+
+
+def malformed(error: Exception) -> RequestRefusedError:
+    """The error for a body that is not JSON, or not of the right shape; it names the field."""
+    text = str(error)
+    head, _, path = text.partition(" - at `$")
+    if isinstance(error, msgspec.ValidationError):
+        param = path.rstrip("`").lstrip(".") or None
+        where = f" at '{param}'" if param else ""
+        return RequestRefusedError(f"Invalid request{where}: {head}.", param=param, code="invalid_type")
+    return RequestRefusedError(f"We could not parse the JSON body of your request. ({head or type(error).__name__})")
+
+
+def wait_headers(wait: float) -> Headers:
+    """When to come back after a rate limit, in both forms that the SDKs read."""
+    return ((b"retry-after", b"%d" % math.ceil(wait)), (b"retry-after-ms", b"%d" % math.ceil(wait * 1000)))
 
 
 def scripted_error(fault: HttpError) -> RequestRefusedError:
@@ -89,8 +117,6 @@ def retry_headers(fault: HttpError, now: float) -> Headers:
 
 def http_date(moment: float) -> bytes:
     """A moment as HTTP writes it."""
-    from email.utils import formatdate
-
     return formatdate(moment, usegmt=True).encode()
 
 

@@ -21,8 +21,20 @@ class Message(msgspec.Struct, frozen=True):
 
 
 @final
+class ToolChoice(msgspec.Struct, frozen=True):
+    """Whether a tool may or must be called; `name` is the one that a `named` choice names."""
+
+    kind: Literal["auto", "none", "required", "named"] = "auto"
+    name: str = ""
+
+
+@final
 class ModelRequest:
-    """What was asked for."""
+    """What was asked for.
+
+    `tools` holds the parameter schemas by name. `response_format` is a JSON Schema, an empty one when any JSON object
+    will do, or None for text.
+    """
 
     def __init__(
         self,
@@ -31,8 +43,8 @@ class ModelRequest:
         model: str,
         messages: tuple[Message, ...],
         stream: bool = False,
-        tools: tuple[str, ...] = (),
-        tool_choice: str | None = None,
+        tools: dict[str, dict[str, Any]] | None = None,
+        tool_choice: ToolChoice | None = None,
         choices: int = 1,
         stop: tuple[str, ...] = (),
         max_tokens: int | None = None,
@@ -45,8 +57,8 @@ class ModelRequest:
         self.model = model
         self.messages = messages
         self.stream = stream
-        self.tools = tools
-        self.tool_choice = tool_choice
+        self.tools = tools or {}
+        self.tool_choice = tool_choice or ToolChoice()
         self.choices = choices
         self.stop = stop
         self.max_tokens = max_tokens

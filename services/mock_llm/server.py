@@ -79,20 +79,45 @@ def make_model(settings: MockLLMSettings, scenario: Scenario) -> MockModel:
 
 
 def _bind(settings: MockLLMSettings) -> socket.socket:
+    """A socket that is bound but does not listen.
+
+    The kernel keeps a port for a socket that stops listening only when the port was named in bind(); so a free port
+    is found first and then named.
+    """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    sock = socket.create_server((settings.host, settings.port), family=family, backlog=settings.backlog)
+    finder = _bound(family, settings.host, settings.port)
+    if settings.port:
+        return finder
+    with closing(finder):
+        return _bound(family, settings.host, finder.getsockname()[1])
+
+
+def _bound(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+    except BaseException:
+        sock.close()
+        raise
     sock.settimeout(0)
     return sock
 
 
 async def _serve_protocols(service: Service, sock: socket.socket, url: str, task_status: TaskStatus[str]) -> None:
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: HttpProtocol(service), sock=sock, backlog=service.settings.backlog)
+    backlog = service.settings.backlog
     try:
-        task_status.started(url)
-        await anyio.sleep_forever()
+        while True:
+            server = await loop.create_server(lambda: HttpProtocol(service), sock=sock.dup(), backlog=backlog)
+            try:
+                task_status.started(url)
+                task_status = anyio.TASK_STATUS_IGNORED
+                await service.refusal_asked.wait()
+            finally:
+                server.close()
+            await _refuse(service, sock)
     finally:
-        server.close()
         service.abort_all()
         with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_SECONDS):
             while service.open:
@@ -103,6 +128,21 @@ async def _serve_streams(service: Service, sock: socket.socket, url: str, task_s
     async def handle(stream: anyio.abc.SocketStream) -> None:
         await StreamConnection(service, stream).serve()
 
-    async with await anyio.abc.SocketListener.from_socket(sock) as listener:
-        task_status.started(url)
-        await listener.serve(handle)
+    async with anyio.create_task_group() as connections:
+        while True:
+            sock.listen(service.settings.backlog)
+            async with await anyio.abc.SocketListener.from_socket(sock.dup()) as listener:
+                task_status.started(url)
+                task_status = anyio.TASK_STATUS_IGNORED
+                async with anyio.create_task_group() as accepting:
+                    accepting.start_soon(listener.serve, handle, connections)
+                    await service.refusal_asked.wait()
+                    accepting.cancel_scope.cancel()
+            await _refuse(service, sock)
+
+
+async def _refuse(service: Service, sock: socket.socket) -> None:
+    """Refuse connections for as long as was asked; the port stays ours."""
+    sock.shutdown(socket.SHUT_RD)
+    service.refusal_asked = anyio.Event()
+    await anyio.sleep(service.refusing)

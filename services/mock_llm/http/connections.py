@@ -7,7 +7,6 @@ from typing import Final, final
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
 
-from mock_llm.exchange import Exchange
 from mock_llm.http import framing
 from mock_llm.http.delivery import Service, delivered
 from mock_llm.http.parsing import BadRequestError, RequestParser
@@ -63,6 +62,10 @@ class StreamConnection:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
         await self._stream.aclose()
 
+    def refuse_for(self, seconds: float) -> None:
+        """Refuse new connections for so many seconds."""
+        self._service.refuse_for(seconds)
+
     async def _answer_all(self, number: int) -> None:
         settings = self._service.settings
         parser = RequestParser(
@@ -99,9 +102,7 @@ class StreamConnection:
         started = model.clock.now()
         exchange = model.handle(request)
         if exchange.body is not None:
-            regular = await perform_exchange(
-                exchange, self, model.clock, model.barriers, started=started, keep_alive=request.keep_alive
-            )
+            regular = await perform_exchange(exchange, self, model, started=started, keep_alive=request.keep_alive)
             return regular and request.keep_alive
         regular = False
         async with anyio.create_task_group() as tasks:
@@ -110,14 +111,13 @@ class StreamConnection:
                 entry, headers = exchange.entry, exchange.headers
                 exchange = await exchange.later()
                 exchange.entry, exchange.headers = entry, exchange.headers + headers
-            _mark(exchange, "disconnected")
             try:
-                regular = await perform_exchange(
-                    exchange, self, model.clock, model.barriers, started=started, keep_alive=request.keep_alive
-                )
+                regular = await perform_exchange(exchange, self, model, started=started, keep_alive=request.keep_alive)
             except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-                _mark(exchange, "disconnected")
+                regular = False
             tasks.cancel_scope.cancel()
+        # What has not ended by now was cut off by the client; an answer that has ended stays as it is.
+        model.ended(exchange, "disconnected")
         return regular and request.keep_alive
 
     async def _watch(self, scope: anyio.CancelScope) -> None:
@@ -135,8 +135,3 @@ class StreamConnection:
                 scope.cancel()
                 return
             await anyio.sleep_forever()
-
-
-def _mark(exchange: Exchange, state: str) -> None:
-    if exchange.entry is not None:
-        exchange.entry.state = state

@@ -9,7 +9,6 @@ from typing import Final, Protocol, final
 import anyio
 import structlog
 
-from mock_llm.barriers import Barriers
 from mock_llm.engine import MockModel
 from mock_llm.settings import MockLLMSettings
 
@@ -31,9 +30,10 @@ class Service:
     def __init__(self, model: MockModel, settings: MockLLMSettings) -> None:
         self.model = model
         self.settings = settings
-        self.barriers: Barriers = model.barriers
         self.log = structlog.get_logger("mock_llm")
         self.total = 0
+        self.refusing = 0.0
+        self.refusal_asked = anyio.Event()
         self._open: set[Connection] = set()
 
     @property
@@ -52,6 +52,11 @@ class Service:
     def disconnected(self, connection: Connection) -> None:
         """Forget a connection."""
         self._open.discard(connection)
+
+    def refuse_for(self, seconds: float) -> None:
+        """Ask the listener to refuse connections for so many seconds."""
+        self.refusing = seconds
+        self.refusal_asked.set()
 
     def abort_all(self) -> None:
         """Drop every connection."""

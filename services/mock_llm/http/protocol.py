@@ -127,6 +127,10 @@ class HttpProtocol(asyncio.Protocol):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
         transport.abort()
 
+    def refuse_for(self, seconds: float) -> None:
+        """Refuse new connections for so many seconds."""
+        self._service.refuse_for(seconds)
+
     def abort(self) -> None:
         """Drop the connection at once."""
         if self._transport is not None:
@@ -152,7 +156,8 @@ class HttpProtocol(asyncio.Protocol):
             )
             entry = exchange.entry
             if entry is not None:
-                entry.events_sent, entry.bytes_sent, entry.state = exchange.events, len(exchange.body), "done"
+                entry.events_sent, entry.bytes_sent = exchange.events, len(exchange.body)
+            self._service.model.ended(exchange, "done")
             self._last = exchange
             if not request.keep_alive:
                 self._transport.close()
@@ -176,12 +181,9 @@ class HttpProtocol(asyncio.Protocol):
             exchange = await exchange.later()
             exchange.entry, exchange.headers = entry, exchange.headers + headers
         try:
-            regular = await perform_exchange(
-                exchange, self, model.clock, self._service.barriers, started=started, keep_alive=keep_alive
-            )
+            regular = await perform_exchange(exchange, self, model, started=started, keep_alive=keep_alive)
         except (asyncio.CancelledError, ConnectionError):
-            if exchange.entry is not None:
-                exchange.entry.state = "disconnected"
+            model.ended(exchange, "disconnected")
             raise
         if not (regular and keep_alive) and self._transport is not None:
             self._transport.close()

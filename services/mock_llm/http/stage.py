@@ -3,10 +3,12 @@
 from typing import Protocol
 
 import anyio
+import anyio.lowlevel
 
 from mock_llm.barriers import Barriers
 from mock_llm.clock import Clock
-from mock_llm.exchange import CloseEarly, Exchange, Send, Silence, SleepUntil, TearDown, WaitAt
+from mock_llm.engine import MockModel
+from mock_llm.exchange import CloseEarly, Exchange, Flush, RefuseFor, Send, Silence, SleepUntil, TearDown, WaitAt
 from mock_llm.http import framing
 
 
@@ -22,9 +24,12 @@ class Wire(Protocol):
     async def tear_down(self) -> None:
         """End with RST, after the peer has acknowledged everything."""
 
+    def refuse_for(self, seconds: float) -> None:
+        """Refuse new connections for so many seconds."""
+
 
 async def perform_exchange(
-    exchange: Exchange, wire: Wire, clock: Clock, barriers: Barriers, *, started: float, keep_alive: bool
+    exchange: Exchange, wire: Wire, model: MockModel, *, started: float, keep_alive: bool
 ) -> bool:
     """Send a response. True when it ended regularly, False when the connection is gone or must go.
 
@@ -32,48 +37,56 @@ async def perform_exchange(
     """
     entry = exchange.entry
     if exchange.body is not None:
-        await wire.send(
-            framing.whole(
-                exchange.status, exchange.headers, exchange.body, streamed=exchange.streamed, keep_alive=keep_alive
-            )
+        data = framing.whole(
+            exchange.status, exchange.headers, exchange.body, streamed=exchange.streamed, keep_alive=keep_alive
         )
+        await wire.send(data)
         if entry is not None:
-            entry.events_sent, entry.bytes_sent, entry.state = exchange.events, len(exchange.body), "done"
+            entry.events_sent, entry.bytes_sent = exchange.events, len(exchange.body)
+        model.ended(exchange, "done")
         return True
-    await wire.send(framing.head(exchange.status, exchange.headers, length=None, keep_alive=keep_alive))
+    chunked = exchange.length is None
+    if not exchange.silent:
+        head = framing.head(exchange.status, exchange.headers, length=exchange.length, keep_alive=keep_alive)
+        await wire.send(head)
     for step in exchange.steps:
         if isinstance(step, Send):
-            await wire.send(framing.chunk(step.data))
+            await wire.send(framing.chunk(step.data) if chunked else step.data)
             if entry is not None:
                 entry.events_sent = step.events
                 entry.bytes_sent += len(step.data)
-        elif isinstance(step, CloseEarly):
-            _finish(exchange, "broken_off")
-            await wire.close_early()
-            return False
-        elif isinstance(step, TearDown):
-            _finish(exchange, "broken_off")
-            await wire.tear_down()
+        elif isinstance(step, CloseEarly | TearDown | RefuseFor):
+            model.ended(exchange, "broken_off")
+            await _break_off(step, wire)
             return False
         else:
-            await wait(step, clock, barriers, started)
-    await wire.send(framing.LAST_CHUNK)
-    _finish(exchange, "done")
+            await wait(step, model.clock, model.barriers, started)
+    if chunked:
+        await wire.send(framing.LAST_CHUNK)
+    model.ended(exchange, "done")
     return True
 
 
-async def wait(step: SleepUntil | WaitAt | Silence, clock: Clock, barriers: Barriers, started: float) -> None:
+async def _break_off(step: CloseEarly | TearDown | RefuseFor, wire: Wire) -> None:
+    if isinstance(step, CloseEarly):
+        await wire.close_early()
+        return
+    if isinstance(step, RefuseFor):
+        wire.refuse_for(step.duration)
+    await wire.tear_down()
+
+
+async def wait(step: SleepUntil | WaitAt | Silence | Flush, clock: Clock, barriers: Barriers, started: float) -> None:
     """Wait as a step says."""
     if isinstance(step, SleepUntil):
         await clock.sleep_until(started + step.offset)
     elif isinstance(step, WaitAt):
         await barriers.wait_at(step.barrier)
+    elif isinstance(step, Flush):
+        # One turn of the loop lets the transport write, the next one lets the peer read.
+        await anyio.lowlevel.checkpoint()
+        await anyio.lowlevel.checkpoint()
     elif step.duration is None:
         await anyio.sleep_forever()
     else:
         await clock.sleep_until(clock.now() + step.duration)
-
-
-def _finish(exchange: Exchange, state: str) -> None:
-    if exchange.entry is not None:
-        exchange.entry.state = state

@@ -92,6 +92,77 @@ class Stall(_PlacedFault, frozen=True, tag="stall"):
             seconds(self.duration)
 
 
-AnyFault = HttpError | Disconnect | Reset | StreamError | Stall
+class NoFinishReason(_Fault, frozen=True, tag="no_finish_reason"):
+    """The event that carries the reason of the end is left out; the stream ends cleanly."""
+
+
+class NoDone(_Fault, frozen=True, tag="no_done"):
+    """The last event, `[DONE]` or its like, is left out; the stream ends cleanly."""
+
+
+class BadJson(_PlacedFault, frozen=True, tag="bad_json"):
+    """An event whose data is broken JSON; the stream goes on after it."""
+
+    data: str = '{"id": "chatcmpl-broken", "choices": ['
+
+
+class EmptyData(_PlacedFault, frozen=True, tag="empty_data"):
+    """An event with empty data; the stream goes on after it."""
+
+
+class DuplicateEvent(_Fault, frozen=True, tag="duplicate_event"):
+    """The event of this number, counted from 1, arrives twice."""
+
+    event: Annotated[int, Meta(ge=1)]
+
+
+class ByteSplit(_Fault, frozen=True, tag="byte_split"):
+    """The body arrives in writes of so many bytes, through events and characters alike."""
+
+    size: Annotated[int, Meta(ge=1, le=65_536)] = 1
+
+
+class SlowDrip(_Fault, frozen=True, tag="slow_drip"):
+    """The body drips: so many bytes at a time, with a pause between."""
+
+    size: Annotated[int, Meta(ge=1, le=65_536)] = 16
+    interval: Duration = 0.01
+
+    def __post_init__(self) -> None:
+        seconds(self.interval)
+
+
+class HtmlPage(_Fault, frozen=True, tag="html"):
+    """Status 200 and a page of HTML, as a proxy in between would send it."""
+
+    body: str = "<html><head><title>Sign in</title></head><body><h1>Sign in to continue</h1></body></html>"
+
+
+class RefuseConnections(_Fault, frozen=True, tag="refuse"):
+    """This connection is reset and new ones are refused for a while."""
+
+    duration: Duration = 1.0
+
+    def __post_init__(self) -> None:
+        seconds(self.duration)
+
+
+AnyFault = (
+    HttpError
+    | Disconnect
+    | Reset
+    | StreamError
+    | Stall
+    | NoFinishReason
+    | NoDone
+    | BadJson
+    | EmptyData
+    | DuplicateEvent
+    | ByteSplit
+    | SlowDrip
+    | HtmlPage
+    | RefuseConnections
+)
+PlacedFault = Disconnect | Reset | StreamError | Stall | BadJson | EmptyData
 
 FAULT_KINDS: tuple[str, ...] = tuple(str(kind.__struct_config__.tag) for kind in get_args(AnyFault))

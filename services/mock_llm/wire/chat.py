@@ -7,13 +7,12 @@ from msgspec import Meta, Raw, Struct
 
 from mock_llm.errors import RequestRefusedError
 from mock_llm.plan import Piece, PieceKind, Plan
-from mock_llm.requests import Message, ModelRequest, plain_text
+from mock_llm.requests import Message, ModelRequest, ToolChoice, plain_text
 from mock_llm.scenario.model import ReasoningDialect
-from mock_llm.seeds import Identity
-from mock_llm.wire.template import BASE, CREATED, HEAD, MODEL, USAGE, Frame, FrameKind, Template, Values
+from mock_llm.wire.format import Rendering, Stamp, WireFormat
+from mock_llm.wire.template import BASE, HEAD, USAGE, Frame, FrameKind, Template, Values
 
 MAX_CHOICES: Final = 128
-FINGERPRINT: Final = "fp_mock"
 
 _encode = msgspec.json.Encoder().encode
 _ROLES: Final = {"developer": "system", "function": "tool"}
@@ -27,6 +26,7 @@ class _ChatMessage(Struct):
 
 class _Function(Struct):
     name: str
+    parameters: dict[str, Any] | None = None
 
 
 class _Tool(Struct):
@@ -86,69 +86,87 @@ def read_chat(body: bytes, headers: dict[bytes, bytes], namespace: str) -> Model
         model=asked.model,
         messages=messages,
         stream=stream,
-        tools=tuple(tool.function.name for tool in asked.tools or () if tool.function is not None),
+        tools={tool.function.name: tool.function.parameters or {} for tool in asked.tools or () if tool.function},
         tool_choice=_tool_choice(asked.tool_choice),
         choices=asked.n or 1,
         stop=stop,
         max_tokens=asked.max_completion_tokens or asked.max_tokens,
         include_usage=asked.stream_options is not None and asked.stream_options.include_usage,
-        response_format=asked.response_format,
+        response_format=_response_format(asked.response_format),
         headers=headers,
         namespace=namespace,
     )
 
 
-def _tool_choice(choice: str | dict[str, Any] | None) -> str | None:
+def _tool_choice(choice: str | dict[str, Any] | None) -> ToolChoice:
     if isinstance(choice, dict):
         function = choice.get("function")
         name = function.get("name") if isinstance(function, dict) else None
         if not isinstance(name, str):
             raise RequestRefusedError("Missing required parameter: 'tool_choice.function.name'.", param="tool_choice")
-        return f"={name}"
-    return choice
+        return ToolChoice("named", name)
+    if choice not in (None, "auto", "none", "required"):
+        raise RequestRefusedError(
+            f"Invalid value: '{choice}'. Supported values are: 'none', 'auto', and 'required'.",
+            param="tool_choice",
+            code="invalid_value",
+        )
+    return ToolChoice(choice or "auto")  # type: ignore[arg-type]  # one of the words above
 
 
-def chat_stream(plan: Plan, *, dialect: ReasoningDialect, choices: int, include_usage: bool) -> Template:
-    """Render a stream once for every request that gets it."""
-    tail = b',"usage":null}\n\n' if include_usage else b"}\n\n"
-    frames: list[Frame] = []
-    for choice in range(choices):
-        frames.extend(_choice_frames(plan, dialect, choice, tail))
-    if include_usage:
-        frames.append(Frame(b"data: {" + HEAD + b',"choices":[],"usage":' + USAGE + b"}\n\n", FrameKind.USAGE))
-    frames.append(Frame(b"data: [DONE]\n\n", FrameKind.DONE))
-    return Template(frames, HEAD)
+def _response_format(given: dict[str, Any] | None) -> dict[str, Any] | None:
+    kind = (given or {}).get("type", "text")
+    if given is None or kind == "text":
+        return None
+    if kind == "json_object":
+        return {}
+    described = given.get("json_schema")
+    if kind != "json_schema" or not isinstance(described, dict):
+        raise RequestRefusedError(
+            "Invalid response_format: give type text, json_object, or json_schema with a json_schema.",
+            param="response_format",
+        )
+    schema = described.get("schema")
+    return schema if isinstance(schema, dict) else {}
 
 
-def chat_whole(plan: Plan, *, dialect: ReasoningDialect, choices: int) -> Template:
-    """Render an answer that is not streamed."""
-    found = [_whole_choice(plan, dialect, index) for index in range(choices)]
+def render_chat(plan: Plan, rendering: Rendering) -> Template:
+    """Render a plan once for every request that gets it."""
+    if rendering.stream:
+        return _stream(plan, rendering)
+    found = [_whole_choice(plan, rendering.dialect, index) for index in range(rendering.choices)]
     body = b"{" + HEAD + b',"choices":' + _encode(found) + b',"usage":' + USAGE + b"}"
     return Template([Frame(body, FrameKind.CONTENT)], HEAD)
 
 
-def chat_values(identity: Identity, *, model: str, created: int, stream: bool, usage: bytes) -> Values:
+def chat_values(stamp: Stamp, stream: bool) -> Values:
     """What fills the slots for one request."""
-    kind = b"chat.completion.chunk" if stream else b"chat.completion"
-    base = identity.base.encode()
-    name = _encode(model)
+    base = stamp.identity.base.encode()
     head = b'"id":"chatcmpl-%b","object":"%b","created":%d,"model":%b,"system_fingerprint":"fp_mock"' % (
         base,
-        kind,
-        created,
-        name,
+        b"chat.completion.chunk" if stream else b"chat.completion",
+        stamp.created,
+        _encode(stamp.model),
     )
-    return {HEAD: head, BASE: base, MODEL: name, CREATED: b"%d" % created, USAGE: usage}
-
-
-def chat_usage(prompt: int, completion: int, reasoning: int, cached: int) -> bytes:
-    """The usage object."""
-    return (
+    tokens = stamp.tokens
+    usage = (
         b'{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,'
         b'"prompt_tokens_details":{"cached_tokens":%d,"audio_tokens":0},'
         b'"completion_tokens_details":{"reasoning_tokens":%d,"audio_tokens":0,'
         b'"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}'
-    ) % (prompt, completion, prompt + completion, cached, reasoning)
+    ) % (tokens.prompt, tokens.completion, tokens.prompt + tokens.completion, tokens.cached, tokens.reasoning)
+    return {HEAD: head, BASE: base, USAGE: usage}
+
+
+def _stream(plan: Plan, rendering: Rendering) -> Template:
+    tail = b',"usage":null}\n\n' if rendering.include_usage else b"}\n\n"
+    frames: list[Frame] = []
+    for choice in range(rendering.choices):
+        frames.extend(_choice_frames(plan, rendering.dialect, choice, tail))
+    if rendering.include_usage:
+        frames.append(Frame(b"data: {" + HEAD + b',"choices":[],"usage":' + USAGE + b"}\n\n", FrameKind.USAGE))
+    frames.append(Frame(b"data: [DONE]\n\n", FrameKind.DONE))
+    return Template(frames, HEAD)
 
 
 def _choice_frames(plan: Plan, dialect: ReasoningDialect, choice: int, tail: bytes) -> list[Frame]:
@@ -172,7 +190,7 @@ def _choice_frames(plan: Plan, dialect: ReasoningDialect, choice: int, tail: byt
         frames.append(frame(_delta(piece, dialect, choice), kind, piece))
     if thinking:
         frames.append(frame({"content": "</think>"}, FrameKind.CONTENT))
-    frames.append(frame({}, FrameKind.CLOSING, finish=plan.finish))
+    frames.append(frame({}, FrameKind.FINISH, finish=plan.finish))
     return frames
 
 
@@ -225,3 +243,6 @@ def _whole_choice(plan: Plan, dialect: ReasoningDialect, index: int) -> dict[str
 def whole_arguments(plan: Plan, call: int) -> str:
     """The arguments of one call in one piece."""
     return "".join(piece.text for piece in plan.pieces if piece.kind is PieceKind.CALL_ARGUMENTS and piece.call == call)
+
+
+CHAT: Final = WireFormat("chat", read_chat, render_chat, chat_values)

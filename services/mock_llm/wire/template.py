@@ -20,12 +20,13 @@ Values = Mapping[bytes, bytes]
 
 
 class FrameKind(Enum):
-    """What a frame is for; pacing and faults look at it."""
+    """What a frame is for; pacing and faults look at it. FINISH carries the reason of the end."""
 
     OPENING = auto()
     CONTENT = auto()
     ARGUMENTS = auto()
     CLOSING = auto()
+    FINISH = auto()
     USAGE = auto()
     DONE = auto()
 
