@@ -24,7 +24,11 @@ def command(*arguments: str) -> list[str]:
 def environment(**changes: str) -> dict[str, str]:
     outer = {name: value for name, value in os.environ.items() if not name.startswith("GATEWAY_")}
     # Colour would be for a terminal, and the width decides where lines break.
-    return outer | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)), "NO_COLOR": "1", "COLUMNS": "200"} | changes
+    return (
+        outer
+        | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)), "NO_COLOR": "1", "COLUMNS": "200"}
+        | changes
+    )
 
 
 @contextmanager
