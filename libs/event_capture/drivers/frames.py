@@ -36,8 +36,8 @@ def decode_text(
     """
     if len(payload) > max_bytes:
         return _malformed(payload, f"{len(payload)} bytes, more than the limit of {max_bytes}")
-    if payload.count(b"{") + payload.count(b"[") > max_depth and _depth(payload) > max_depth:
-        # Counted first: a tree this deep would decode on one stack and overflow on the next one that walks it.
+    if len(payload) > 2 * max_depth and _nests_deeper(payload, max_depth):
+        # Before decoding: a tree this deep decodes on one stack and overflows on the next one that walks it.
         return _malformed(payload, f"nested deeper than {max_depth} levels")
     try:
         data = _decode(payload)
@@ -48,7 +48,7 @@ def decode_text(
     if type(data) is not dict:
         return _malformed(payload, f"not a JSON object but {_name(data)}")
     # JSON text that equals its own re-encoding has no duplicate keys, at a tenth of the price of looking for them.
-    if _encode(data) != payload and (key := _duplicate_key(payload)) is not None:
+    if _encode(data) != payload and (key := duplicate_key(payload)) is not None:
         return _malformed(payload, f"the key {key!r} stands twice in one object")
     return Kind.EVENT, data, ""
 
@@ -90,6 +90,11 @@ def _name(data: object) -> str:
             return "an array"
 
 
+def _nests_deeper(payload: bytes, max_depth: int) -> bool:
+    # Counted first, which is fast; most texts have too few brackets to be looked at any closer.
+    return payload.count(b"{") + payload.count(b"[") > max_depth and _depth(payload) > max_depth
+
+
 def _depth(payload: bytes) -> int:
     """Deepest nesting of brackets outside strings. A string's own brackets do not count."""
     depth = deepest = 0
@@ -126,7 +131,8 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _strict = json.JSONDecoder(object_pairs_hook=_refuse_duplicates, parse_int=str, parse_float=str)
 
 
-def _duplicate_key(payload: bytes) -> str | None:
+def duplicate_key(payload: bytes) -> str | None:
+    """The first key of a JSON text that stands twice in one object."""
     try:
         _strict.decode(payload.decode("utf-8"))
     except DuplicateKeyError as error:

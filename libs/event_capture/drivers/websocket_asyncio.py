@@ -23,7 +23,7 @@ from websockets.exceptions import (
     WebSocketException,
 )
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.protocol import Event
+from websockets.protocol import Event, State
 from websockets.typing import Subprotocol
 
 from event_capture.drivers.address import Handshake, describe_os_error
@@ -32,6 +32,9 @@ from event_capture.errors import ConnectionFailedError, HandshakeRejectedError
 
 _SILENT = logging.getLogger("event_capture.websockets")
 _BODY_EXCERPT = 200
+_WHOLE_TEXT = 0x81
+"""First byte of a text frame that is a message of its own. RFC 6455, section 5.2."""
+_LENGTH_IN_2_BYTES = 126
 
 
 class _CapturingConnection(ClientConnection):
@@ -45,6 +48,8 @@ class _CapturingConnection(ClientConnection):
         self._fragments: list[bytes] = []
         self._fragments_are_text = True
         self._failed = False
+        self._rest = b""
+        """The beginning of a text frame whose rest has not arrived."""
 
     def observe(self, observer: Observer) -> None:
         """Hand over messages from now on, first those that came in the same read as the handshake's answer."""
@@ -52,7 +57,7 @@ class _CapturingConnection(ClientConnection):
         early, self._early = self._early, []
         for frame in early:
             self._take(frame, observer)
-        if self.protocol.state.name == "CLOSED":
+        if self.protocol.state is State.CLOSED:
             self._lost(observer)
         observer.flush()
 
@@ -73,10 +78,59 @@ class _CapturingConnection(ClientConnection):
             return
         if self.protocol.close_rcvd is not None:
             observer.malformed(None, len(data), f"{len(data)} bytes after the close frame")
-        super().data_received(data)
+        if self._between_messages():
+            data = self._take_whole_texts(self._rest + data, observer)
+        elif self._rest:
+            data, self._rest = self._rest + data, b""
+        if data:
+            super().data_received(data)
         if self.protocol.parser_exc is not None:
             self._lost(observer)  # the protocol was broken, and the close frame that says so has left
         observer.flush()
+
+    def eof_received(self) -> None:
+        rest, self._rest = self._rest, b""
+        if rest:
+            super().data_received(rest)
+        super().eof_received()
+
+    def _between_messages(self) -> bool:
+        protocol = self.protocol
+        return (
+            protocol.state is State.OPEN
+            and protocol.current_size is None
+            and not protocol.reader.buffer
+            and not self._failed
+        )
+
+    def _take_whole_texts(self, data: bytes, observer: Observer) -> bytes:
+        """Hand over the unfragmented text messages at the front, and return what must go the usual way.
+
+        Nearly every frame of an event stream is such a one. Taking it here costs a tenth of what the protocol's
+        general parser costs; whatever else comes next (control frames, fragments, binary, large or masked frames)
+        goes to the parser with everything behind it. An unfinished text frame at the end waits for its rest.
+        """
+        position, end = 0, len(data)
+        largest = observer.limits.max_message_bytes
+        while position + 4 <= end and data[position] == _WHOLE_TEXT:
+            length = data[position + 1]
+            start = position + 2
+            if length >= _LENGTH_IN_2_BYTES:
+                if length != _LENGTH_IN_2_BYTES:
+                    break
+                length = data[start] << 8 | data[start + 1]
+                start += 2
+            if length > largest:
+                break
+            if start + length > end:
+                self._rest = data[position:]
+                return b""
+            position = start + length
+            if not observer.text(data[start:position]):
+                self._fail(observer)
+                return b""
+        self._rest = b""
+        return data[position:]
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -112,10 +166,14 @@ class _CapturingConnection(ClientConnection):
         if not is_text:
             observer.binary(payload)
         elif not observer.text(payload):
-            self._failed = True
-            self.protocol.fail(CloseCode.INVALID_DATA, "invalid UTF-8")
-            self.send_data()
-            observer.closed(CloseCode.INVALID_DATA, "invalid UTF-8", "closed by the client")
+            self._fail(observer)
+
+    def _fail(self, observer: Observer) -> None:
+        self._failed = True
+        self._rest = b""
+        self.protocol.fail(CloseCode.INVALID_DATA, "invalid UTF-8")
+        self.send_data()
+        observer.closed(CloseCode.INVALID_DATA, "invalid UTF-8", "closed by the client")
 
     def _lost(self, observer: Observer) -> None:
         if observer.close_record is not None:

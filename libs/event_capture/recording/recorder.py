@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from event_capture.clock import Clock, SystemClock
-from event_capture.recording.jsonl import encode_record, read_recording
+from event_capture.recording.jsonl import decode_record, encode_record, read_recording
 from event_capture.recording.redaction import Redaction
 from event_capture.recording.writer_thread import DEFAULT_MAX_UNWRITTEN_BYTES, WriterThread
 from event_capture.records import Record
@@ -85,7 +85,8 @@ class Recorder:
         self._max_records = max_records
         self._max_bytes = max_bytes
         self._spill_folder = spill_folder
-        self._memory: deque[tuple[Record, int]] = deque()
+        self._memory: deque[bytes] = deque()
+        # Lines, not records: a quarter of the memory, and nothing for the garbage collector to walk through.
         self._memory_bytes = 0
         self._count = 0
         self._bytes = 0
@@ -128,17 +129,23 @@ class Recorder:
 
         return unsubscribe
 
-    def add(self, record: Record) -> Record:
-        """Take one record. Returns it as it is kept: without secrets."""
-        line = encode_record(record)
+    def add(self, record: Record, line: bytes | None = None) -> Record:
+        """Take one record. Returns it as it is kept: without secrets.
+
+        Args:
+            record: what happened.
+            line: the record as JSON, when the caller has it already.
+        """
+        if line is None:
+            line = encode_record(record)
         kept = self.redaction.apply(record, line)
         if kept is not record:
             line = encode_record(kept)
         size = len(line)
         self._count += 1
         self._bytes += size
-        self._memory.append((kept, size))
         self._memory_bytes += size
+        self._memory.append(line)
         if self._writer is not None or self._path is not None:
             self._open().write(line)
         if self._memory_bytes > self._max_bytes or len(self._memory) > self._max_records:
@@ -160,14 +167,14 @@ class Recorder:
         Raises:
             RecordingError: what was spilled is gone, because the recorder is closed.
         """
-        in_memory = [record for record, _ in self._memory]
+        in_memory = tuple(self._memory)
         spilled = self._count - len(in_memory)
         if spilled and self._writer is not None:
             self._writer.sync()
             path, skipped = self._writer.path, self._writer.found
             if path is not None:
                 yield from itertools.islice(read_recording(path), skipped, skipped + spilled)
-        yield from in_memory
+        yield from map(decode_record, in_memory)
 
     def open(self) -> Self:
         """Open `path`, when there is one. Blocks. Raises as entering does."""
@@ -208,8 +215,7 @@ class Recorder:
     def _spill(self) -> None:
         if self._writer is None:
             writer = self._open()
-            for record, _ in self._memory:
-                writer.write(encode_record(record))
+            for line in self._memory:
+                writer.write(line)
         while self._memory and (self._memory_bytes > self._max_bytes or len(self._memory) > self._max_records):
-            _, size = self._memory.popleft()
-            self._memory_bytes -= size
+            self._memory_bytes -= len(self._memory.popleft())

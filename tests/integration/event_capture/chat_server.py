@@ -1,4 +1,4 @@
-"""A small chat gateway for testers: speaks the default dialect, on `websockets` or `trio-websocket` by backend.
+"""A small chat gateway for testers: speaks the default dialect, on either event loop.
 
 It is the peer under which the tester is tested, so it keeps what it was sent.
 """
@@ -11,55 +11,33 @@ from typing import Any
 import anyio
 import anyio.abc
 import msgspec
-from wsproto import ConnectionType, WSConnection
-from wsproto.events import AcceptConnection, CloseConnection, Event, Request, TextMessage
+
+from event_capture.replay.socket import ClientGoneError, ServerSocket
 
 
 @dataclass
 class Client:
     """One client, as the server sees it."""
 
-    stream: anyio.abc.SocketStream
-    protocol: WSConnection
+    socket: ServerSocket
     token: str | None = None
     offered: tuple[str, ...] = ()
     received: list[dict[str, Any]] = field(default_factory=list)
 
     async def emit(self, *events: dict[str, Any]) -> None:
         for event in events:
-            await self._send(TextMessage(data=msgspec.json.encode(event).decode()))
+            await self.socket.send(msgspec.json.encode(event).decode())
 
     async def close(self, code: int, reason: str = "") -> None:
-        await self._send(CloseConnection(code=code, reason=reason))
+        await self.socket.close(code, reason)
 
     async def messages(self) -> AsyncIterator[dict[str, Any]]:
         """What the client sends, until it goes."""
-        with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+        with suppress(ClientGoneError):
             while True:
-                self.protocol.receive_data(await self.stream.receive())
-                for event in self.protocol.events():
-                    if isinstance(event, TextMessage):
-                        message: dict[str, Any] = msgspec.json.decode(event.data)
-                        self.received.append(message)
-                        yield message
-                    elif isinstance(event, CloseConnection):
-                        with suppress(Exception):
-                            await self._send(event.response())
-                        return
-
-    async def accept(self) -> None:
-        while True:
-            self.protocol.receive_data(await self.stream.receive())
-            for event in self.protocol.events():
-                if isinstance(event, Request):
-                    headers = {name.lower(): value.decode() for name, value in event.extra_headers}
-                    self.token = headers.get(b"authorization", "").removeprefix("Bearer ") or None
-                    self.offered = tuple(event.subprotocols)
-                    await self._send(AcceptConnection(subprotocol=self.offered[0] if self.offered else None))
-                    return
-
-    async def _send(self, event: Event) -> None:
-        await self.stream.send(self.protocol.send(event))
+                message: dict[str, Any] = msgspec.json.decode(await self.socket.receive())
+                self.received.append(message)
+                yield message
 
 
 Talk = Callable[[Client], Awaitable[None]]
@@ -88,10 +66,12 @@ async def chat_server(talk: Talk = answer_turns) -> AsyncIterator[tuple[str, lis
     clients: list[Client] = []
 
     async def handle(stream: anyio.abc.SocketStream) -> None:
-        client = Client(stream, WSConnection(ConnectionType.SERVER))
         async with stream:
-            with suppress(anyio.BrokenResourceError, anyio.EndOfStream, anyio.ClosedResourceError):
-                await client.accept()
+            socket = ServerSocket(stream)
+            with suppress(ClientGoneError):
+                request = await socket.accept()
+                token = request.headers.get("Authorization", "").removeprefix("Bearer ") or None
+                client = Client(socket, token, socket.offered)
                 clients.append(client)
                 await talk(client)
 

@@ -1,0 +1,162 @@
+"""A recording, replayed to a client that records it, gives the recording back."""
+
+import anyio
+import pytest
+
+from event_capture.dialect import Dialect
+from event_capture.drivers import connect
+from event_capture.recording import Recorder
+from event_capture.records import Direction, Kind, Record
+from event_capture.replay import VIRTUAL, Pace, ReplayServer, replaying, scripts_of
+from event_capture.tester import ChatTester
+
+pytestmark = pytest.mark.anyio
+
+
+def record(
+    seconds: float,
+    data: object = None,
+    *,
+    connection: str = "c",
+    kind: Kind = Kind.EVENT,
+    direction: Direction = Direction.RECEIVED,
+    note: str = "",
+) -> Record:
+    ns = int(seconds * 1e9)
+    return Record(
+        monotonic_ns=ns, wall_ns=ns, connection=connection, kind=kind, direction=direction, data=data, note=note
+    )
+
+
+def a_turn(connection: str = "c", *, gap: float = 0.0, close: Record | None = None) -> list[Record]:
+    steps = [
+        record(0, {"url": "ws://x/", "subprotocol": None}, connection=connection, kind=Kind.OPEN),
+        record(0, {"type": "welcome"}, connection=connection),
+        record(0, {"type": "user_message", "content": "hi"}, connection=connection, direction=Direction.SENT),
+        record(gap, {"type": "agent_started", "on": connection}, connection=connection),
+        record(2 * gap, {"type": "agent_completed", "on": connection}, connection=connection),
+    ]
+    return [*steps, close] if close is not None else steps
+
+
+async def test_a_tester_talks_to_a_recording_as_to_the_gateway() -> None:
+    async with replaying(scripts_of(a_turn()), pace=VIRTUAL) as (url, server), ChatTester(url) as tester:
+        await tester.send("anything")
+        assert (await tester.wait_for_completion(5)).data == {"type": "agent_completed", "on": "c"}
+        assert server.statistics.sent == 3
+
+
+async def test_events_wait_for_the_message_that_brought_them_about() -> None:
+    async with replaying(scripts_of(a_turn()), pace=VIRTUAL) as (url, server), ChatTester(url) as tester:
+        await tester.send_raw({"type": "ping"})
+        await tester.send_raw("not json")
+        await tester.send("now")
+        await tester.wait_for_completion(5)
+        assert server.statistics.unexpected == 2
+
+
+async def test_each_client_gets_the_next_recorded_connection() -> None:
+    records = [*a_turn("first"), *a_turn("second")]
+    async with replaying(scripts_of(records), pace=VIRTUAL) as (url, _):
+        came = []
+        for _ in range(3):
+            async with ChatTester(url) as tester:
+                await tester.send("hi")
+                came.append((await tester.wait_for_completion(5)).data["on"])
+    assert came == ["first", "second", "first"]
+
+
+async def test_real_time_keeps_the_recorded_gaps() -> None:
+    async with replaying(scripts_of(a_turn(gap=0.05))) as (url, _), ChatTester(url) as tester:
+        await tester.send("hi")
+        started = await tester.wait_for("agent_started", 5)
+        completed = await tester.wait_for_completion(5)
+        assert completed.monotonic_ns - started.monotonic_ns >= 0.04e9
+
+
+async def test_virtual_time_has_no_gaps() -> None:
+    async with replaying(scripts_of(a_turn(gap=1000)), pace=VIRTUAL) as (url, _), ChatTester(url) as tester:
+        await tester.send("hi")
+        assert (await tester.wait_for_completion(5)).data["type"] == "agent_completed"
+
+
+async def test_a_faster_pace_shortens_the_gaps() -> None:
+    async with replaying(scripts_of(a_turn(gap=1000)), pace=Pace(speed=1e6)) as (url, _), ChatTester(url) as tester:
+        await tester.send("hi")
+        assert (await tester.wait_for_completion(5)).data["type"] == "agent_completed"
+
+
+async def test_a_recorded_close_is_replayed_with_code_and_reason() -> None:
+    close = record(0, {"code": 4503, "reason": "draining"}, kind=Kind.CLOSE, note="closed by the server")
+    async with replaying(scripts_of(a_turn(close=close)), pace=VIRTUAL) as (url, _), ChatTester(url) as tester:
+        await tester.send("hi")
+        assert (await tester.wait_until_closed(5)).data == {"code": 4503, "reason": "draining"}
+
+
+async def test_a_recorded_break_is_replayed_as_a_break() -> None:
+    close = record(0, {"code": 1006, "reason": ""}, kind=Kind.CLOSE, note="the connection was lost")
+    async with replaying(scripts_of(a_turn(close=close)), pace=VIRTUAL) as (url, _), ChatTester(url) as tester:
+        await tester.send("hi")
+        assert (await tester.wait_until_closed(5)).data["code"] == 1006
+
+
+async def test_broken_frames_are_replayed_broken() -> None:
+    records = [
+        record(0, "{broken", kind=Kind.MALFORMED, note="not JSON"),
+        record(0, {"base64": "AAE="}, kind=Kind.MALFORMED, note="binary frame of 2 bytes"),
+        record(0, {"type": "last"}),
+    ]
+    recorder = Recorder()
+    last = anyio.Event()
+    recorder.subscribe(lambda item: last.set() if item.data == {"type": "last"} else None)
+    async with replaying(scripts_of(records), pace=VIRTUAL) as (url, _), connect(url, recorder=recorder):
+        with anyio.fail_after(5):
+            await last.wait()
+    came = [item for item in recorder.records() if item.kind in (Kind.EVENT, Kind.MALFORMED)]
+    assert [(item.kind, item.data) for item in came] == [(item.kind, item.data) for item in records]
+
+
+async def test_a_capture_of_a_replay_equals_the_recording() -> None:
+    close = record(0, {"code": 1000, "reason": ""}, kind=Kind.CLOSE, note="closed by the server")
+    original = a_turn(close=close)
+    async with replaying(scripts_of(original), pace=VIRTUAL) as (url, _), ChatTester(url) as tester:
+        await tester.send_raw({"type": "user_message", "content": "hi"})
+        await tester.wait_until_closed(5)
+        captured = list(tester.records)
+    assert [(r.kind, r.direction, r.data) for r in captured[1:]] == [
+        (r.kind, r.direction, r.data) for r in original[1:]
+    ]
+
+
+async def test_a_client_that_is_no_websocket_is_answered_and_harms_nobody() -> None:
+    async with replaying(scripts_of(a_turn()), pace=VIRTUAL) as (url, _):
+        port = int(url.rpartition(":")[2].partition("/")[0])
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            await stream.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert (await stream.receive()).startswith(b"HTTP/1.1 426")
+        async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+            await stream.send(b"\x00\x01\x02nonsense\r\n\r\n")
+        async with ChatTester(url) as tester:
+            await tester.send("hi")
+            await tester.wait_for_completion(5)
+
+
+async def test_another_dialect_names_the_messages_to_wait_for() -> None:
+    records = [
+        record(0, {"kind": "ask"}, direction=Direction.SENT),
+        record(0, {"kind": "answer"}),
+    ]
+    dialect = Dialect(name="kind", message={"kind": "ask"}, ready=None, ends_turn=("answer",))
+    scripts = scripts_of(records, name_of=dialect.name_of)
+    async with (
+        replaying(scripts, pace=VIRTUAL, name_of=dialect.name_of) as (url, _),
+        ChatTester(url, dialect=dialect) as tester,
+    ):
+        await tester.send_raw({"kind": "something else"})
+        await tester.send("")
+        assert (await tester.wait_for_completion(5)).data == {"kind": "answer"}
+
+
+async def test_nothing_to_replay_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing to replay"):
+        ReplayServer([])
