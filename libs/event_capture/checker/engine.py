@@ -10,15 +10,15 @@ events came before is one integer per scope, and most clauses are bits of it.
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from msgspec.structs import replace
-
-from event_capture.checker.monitors import Monitor
-from event_capture.checker.plan import Entry, Level, Plan
+from event_capture.checker.extraction import Extraction, Reader
+from event_capture.checker.field_monitors import EPOCH_SLOT
+from event_capture.checker.ledger import KNOWN, READABLE, Ledger
+from event_capture.checker.plan import BEGUN, Entry, Level, Plan
 from event_capture.checker.reporting import build_report
-from event_capture.checker.scopes import Instance, Key, Lane, Line, Opener
+from event_capture.checker.scopes import UNBORN, Instance, Key, Lane, Line, Opener
 from event_capture.checker.verdict import Report, Violation
 from event_capture.contract.clauses import Scope
 from event_capture.contract.model import Contract
@@ -26,25 +26,65 @@ from event_capture.documents import describe, nearest
 from event_capture.records import Direction, Kind, Record
 from event_capture.vocabulary.pointer import getter
 
-READABLE: Final = "every frame is an object with an event name"
-KNOWN: Final = "every event is in the vocabulary"
+MAX_NAMES: Final = 10_000
+"""Most different event names that are told apart; a server that makes up more has them counted together."""
+OTHER_NAMES: Final = "(other names)"
 ABNORMAL_CLOSE: Final = 1006
 """What RFC 6455 calls a connection that ended without a close frame."""
+
+Finder = Callable[[Level, Line, "Event"], Instance]
+Row = tuple[tuple[int, str, str, str, str, Any], tuple[Any, ...], Any]
+"""When, connection, kind, direction, user, event name; values; payload."""
+_EVENT: Final = "event"
+_RECEIVED: Final = "received"
+_Place = tuple[dict[Key, Instance] | None, Key, Instance]
 
 
 class Event:
     """The event at hand. One object, filled anew for each."""
 
-    __slots__ = ("connection", "data", "index", "name", "ns", "user", "values")
+    __slots__ = ("data", "index", "line", "name", "ns", "values")
 
     def __init__(self) -> None:
         self.index = -1
         self.ns = 0
         self.name = ""
-        self.connection = ""
-        self.user = ""
+        self.line: Line = Line("", "", Lane(0))
         self.data: Any = None
         self.values: tuple[Any, ...] = ()
+
+    def fill(self, index: int, ns: int, name: str, line: Line, values: tuple[Any, ...], data: Any) -> None:
+        """Make this the event at hand."""
+        self.index = index
+        self.ns = ns
+        self.name = name
+        self.line = line
+        self.values = values
+        self.data = data
+
+
+class Track:
+    """What is to be done with one event name, looked up once per event."""
+
+    __slots__ = ("busy", "count", "ends", "name", "needs", "paths", "run", "sets", "watch", "wider")
+
+    def __init__(
+        self,
+        name: str,
+        run: Entry,
+        wider: tuple[tuple[Finder, Level, Entry], ...],
+        paths: tuple[tuple[int, Reader], ...],
+        ends: bool,
+    ) -> None:
+        self.name = name
+        self.count = 0
+        self.run = run
+        self.busy = bool(run.seers) or ends
+        """Runs have more to do with this event than to look at their bits and ids."""
+        self.needs, self.watch, self.sets = run.needs, run.watch, run.sets
+        self.wider = wider
+        self.paths = paths
+        self.ends = ends
 
 
 class Checker:
@@ -64,8 +104,8 @@ class Checker:
         Args:
             contract: what to check.
             max_violations: most violations kept; more are counted.
-            max_scopes: most runs, threads, users or connections remembered at once, each. The oldest is settled as
-                if it had been cut off when there are more.
+            max_scopes: most runs, threads, users or connections remembered at once. The oldest is settled as if it
+                had been cut off when there are more.
             linger: how many runs that have ended are still watched for late events.
             max_openers: most unanswered sent messages remembered per connection.
 
@@ -74,50 +114,51 @@ class Checker:
         """
         self.contract = contract
         self.plan = Plan(contract)
-        self.max_violations = max_violations
+        self.ledger = Ledger(max_violations)
         self.max_scopes = max_scopes
         self.linger = linger
         self.max_openers = max_openers
         for monitor in self.plan.monitors:
-            monitor.sink = self
-        vocabulary = contract.vocabulary
-        self._read_name = getter(vocabulary.event)
-        self._read_sent = getter(vocabulary.sent)
-        self._readers = [getter(places) if places else _nothing for places in self.plan.groups.fields]
-        self._control = frozenset(vocabulary.control)
-        self._known = frozenset(contract.known_events()) if contract.closed else None
+            monitor.sink = self.ledger
+        self._read_name = getter(contract.vocabulary.event)
+        self._read_sent = getter(contract.vocabulary.sent)
+        self._extraction = Extraction(self.plan)
+        self._control = frozenset(contract.vocabulary.control)
+        self._segmented = contract.vocabulary.segmented
         self.index = -1
         self.first_ns: int | None = None
         self.last_ns = 0
-        self.counts: dict[str, int] = {}
         self.sent: dict[str, int] = {}
         self.malformed = 0
-        self.unnamed = 0
         self.retired = 0
-        self.violations: list[Violation] = []
-        self.violation_count = 0
-        self.presumed: list[Violation] = []
-        self.rule_violations = {READABLE: 0, KNOWN: 0}
-        self._fresh: list[Violation] = []
+        self.scope_counts: dict[str, int] = dict.fromkeys(Scope, 0)
+        self.finished: Report | None = None
+        self._tracks: dict[Any, Track] = {}
         self._event = Event()
-        self.lines: dict[str, Line] = {}
+        self._lines: dict[str, Line] = {}
         self._idle: dict[str, deque[Line]] = {}
         self._users: dict[Key, Instance] = {}
         self._whole: Instance | None = None
-        self._ended: deque[tuple[dict[Key, Instance] | None, Key, Instance]] = deque()
-        self._live: dict[int, tuple[dict[Key, Instance] | None, Key, Instance]] = {}
-        self.scope_counts: dict[str, int] = dict.fromkeys(Scope, 0)
-        self._definite = True
-        self.finished: Report | None = None
+        self._ended: deque[_Place] = deque()
+        self._live: dict[int, _Place] = {}
         levels = self.plan.levels
         self._run_level = levels.get(Scope.RUN)
-        finders = {
+        finders: dict[Scope, Finder] = {
             Scope.THREAD: self._thread_scope,
             Scope.CONNECTION: self._connection_scope,
             Scope.USER: self._user_scope,
             Scope.RECORDING: self._recording_scope,
         }
-        self._finders = tuple((levels[scope], find) for scope, find in finders.items() if scope in levels)
+        self._finders = tuple((find, levels[scope]) for scope, find in finders.items() if scope in levels)
+        connection = levels.get(Scope.CONNECTION)
+        self._lean = connection if connection is not None and connection.lean else None
+        thread = levels.get(Scope.THREAD)
+        self._thread_level = thread if thread is not None and thread.rising else None
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Received events by name, in the order in which the names came up."""
+        return {track.name: track.count for track in self._tracks.values() if track.count}
 
     # Feeding
 
@@ -127,21 +168,28 @@ class Checker:
         if kind is Kind.EVENT:
             data = record.data
             if record.direction is Direction.SENT:
-                name = self._read_sent(data)
-                self.sent_message(record.monotonic_ns, record.connection, record.user, name, data)
+                self._sent_message(record.monotonic_ns, record.connection, record.user, data)
             else:
                 name = self._read_name(data)
-                values = tuple([_hashable(read(data)) for read in self._readers])
-                self.event(record.monotonic_ns, record.connection, record.user, name, values, data)
+                track = self._tracks.get(name) if name.__class__ is str else None
+                paths = track.paths if track is not None else self._paths(name)
+                values = self._extraction.values(data, paths) if isinstance(data, dict) else ()
+                line = self._lines.get(record.connection)
+                if line is None or line.closed:
+                    self._line(record.connection, record.user)
+                if self.first_ns is None:
+                    self.first_ns = record.monotonic_ns
+                head = (record.monotonic_ns, record.connection, _EVENT, _RECEIVED, "", name)
+                self.events(((head, values, data),), _impossible)
         else:
-            self._advance_clock(record.monotonic_ns)
+            self._tick(record.monotonic_ns)
             if kind is Kind.CLOSE:
                 self._close(record)
             elif kind is Kind.OPEN:
                 self._line(record.connection, record.user)
             elif record.direction is Direction.RECEIVED:
                 self._malformed(record)
-        return self._take()
+        return self.ledger.take()
 
     def feed_all(self, records: Iterable[Record]) -> list[Violation]:
         """Check several records."""
@@ -150,45 +198,137 @@ class Checker:
             found += self.feed(record)
         return found
 
-    def event(self, ns: int, connection: str, user: str, name: Any, values: tuple[Any, ...], data: Any) -> None:
-        """Check one received event whose fields are read already, in the order of the plan's fields."""
-        self.index += 1
-        self.last_ns = ns
-        if self.first_ns is None:
-            self.first_ns = ns
-        if name.__class__ is not str or not name:
-            self._no_name(connection, user, name, data)
-            return
-        counts = self.counts
-        counts[name] = counts.get(name, 0) + 1
-        if self._known is not None and name not in self._known:
-            self._unknown(connection, user, name)
-        line = self.lines.get(connection)
-        if line is None:
-            line = self._line(connection, user)
-        event = self._event
-        event.index = self.index
-        event.ns = ns
-        event.name = name
-        event.connection = connection
-        event.user = line.user
-        event.data = data
-        event.values = values
-        if self._run_level is not None:
-            run = values[2]
-            scope = line.lane.runs.get(run) if run is not None else None
-            if scope is None:
-                scope = self._run_of(line, event)
-            if scope is not None:
-                self._see(self._run_level, scope, event)
-                if name in self.plan.ends and not scope.ended:
-                    self._end_run(scope)
-        self._see_wider(line, event)
+    def events(self, rows: Iterable[Row], other: Callable[[int], None]) -> None:  # noqa: C901  one loop on purpose
+        """Check rows of received events whose fields are read already, in the order of the plan's fields.
 
-    def _see_wider(self, line: Line, event: Event) -> None:
-        """Every scope but the run: most contracts use one or two of them."""
-        for level, find in self._finders:
-            self._see(level, find(level, line, event), event)
+        Args:
+            rows: what happened when and where; the values of the plan's fields; the whole payload if clauses need it.
+            other: called with the place of each row that is no received event of a connection known to be open.
+        """
+        # One loop, local names and no calls while all is well: a check of a million events spends its time here.
+        # Whatever is out of the ordinary fills in `event` and asks the monitors.
+        tracks, lines, event = self._tracks, self._lines, self._event
+        run_level, lean, thread_level = self._run_level, self._lean, self._thread_level
+        segmented = self._segmented
+        index = self.index
+        for place, ((ns, connection, kind, direction, _, name), values, data) in enumerate(rows):
+            line = lines.get(connection)
+            if line is None or line.closed or kind != _EVENT or direction != _RECEIVED:
+                other(place)
+                index = self.index
+                continue
+            self.index = index = index + 1
+            track = tracks.get(name)
+            if track is None:
+                if not name or name.__class__ is not str:
+                    self._no_name(line, name, data)
+                    continue
+                track = self._track(name)
+            track.count += 1
+            lane = line.lane
+            ids = values[:3]
+            if run_level is not None:
+                scope = lane.current if segmented else lane.runs.get(ids[2])
+                if scope is None or scope.ended or track.busy or ids != scope.ids or line.user != scope.ids_user:
+                    event.fill(index, ns, name, line, values, data)
+                    if scope is None or scope.ended:
+                        scope = self._run_of(line, event, scope)
+                    if scope is not None:
+                        self._see(run_level, track.run, scope, event)
+                        if track.ends and not scope.ended:
+                            self._end_run(scope)
+                else:
+                    mask = scope.mask
+                    if (mask ^ track.needs) & track.watch:
+                        event.fill(index, ns, name, line, values, data)
+                        _ask(run_level, track.run, mask, scope, event)
+                    scope.mask = mask | track.sets
+                    scope.last_ns = ns
+                    scope.last_index = index
+                    scope.last_name = name
+            if thread_level is not None:
+                scope = lane.threads.get(ids[1])
+                if scope is None:
+                    event.fill(index, ns, name, line, values, data)
+                    scope = self._thread_scope(thread_level, line, event)
+                slots = scope.slots
+                for slot, field, see in thread_level.counters:
+                    memory = slots[slot]
+                    value = values[field]
+                    if value.__class__ is int and value == memory[3] and values[EPOCH_SLOT] == memory[2]:
+                        memory[0] = value
+                        memory[1] = index
+                        memory[3] = value + 1
+                    elif value is not None:
+                        event.fill(index, ns, name, line, values, data)
+                        see(scope, event)
+                for slot, field, see in thread_level.clocks:
+                    memory = slots[slot]
+                    value = values[field]
+                    if (
+                        value.__class__ is str and len(value) == memory[3] and value >= memory[0] and value[-1] == "Z"
+                    ) or (value.__class__ is int and memory[3] == 0 and value >= memory[0]):
+                        memory[0] = value
+                        memory[1] = index
+                    elif value is not None:
+                        event.fill(index, ns, name, line, values, data)
+                        see(scope, event)
+            if track.wider:
+                event.fill(index, ns, name, line, values, data)
+                for find, level, entry in track.wider:
+                    self._see(level, entry, find(level, line, event), event)
+            if lean is not None and line.ids != ids:
+                event.fill(index, ns, name, line, values, data)
+                self._look_at_line(lean, line, event)
+            self.last_ns = ns
+
+    def _see(self, level: Level, entry: Entry, scope: Instance, event: Event) -> None:
+        """Show an event to everybody at one level who watches for it."""
+        mask = scope.mask
+        if (mask ^ entry.needs) & entry.watch:
+            _ask(level, entry, mask, scope, event)
+        for see in entry.seers:
+            see(scope, event)
+        ids = event.values[:3]
+        if ids != scope.ids or event.line.user != scope.ids_user:
+            self._look_at_ids(level, scope, event, ids)
+        scope.mask = mask | entry.sets
+        scope.last_ns = event.ns
+        scope.last_index = event.index
+        scope.last_name = event.name
+
+    def _look_at_line(self, level: Level, line: Line, event: Event) -> None:
+        """The ids on a connection have changed: ask whoever cares."""
+        scope = self._connection_scope(level, line, event)
+        if scope.ids != event.values[:3]:
+            self._look_at_ids(level, scope, event, event.values[:3])
+        scope.mask |= level.entry(event.name).sets
+        line.ids = scope.ids
+
+    def _look_at_ids(self, level: Level, scope: Instance, event: Event, ids: tuple[Any, ...]) -> None:
+        noted = self.ledger.noted
+        for monitor in level.steady:
+            monitor.see(scope, event)
+        if noted == self.ledger.noted:
+            scope.ids = ids
+            scope.ids_user = event.line.user
+
+    def _paths(self, name: Any) -> tuple[tuple[int, Reader], ...]:
+        return self._track(name).paths if isinstance(name, str) and name else ()
+
+    def _track(self, name: str) -> Track:
+        """Make the track of a name that is new."""
+        if len(self._tracks) >= MAX_NAMES and name not in self._tracks:
+            name = OTHER_NAMES
+        track = self._tracks.get(name)
+        if track is None:
+            run = (self._run_level or self.plan.idle).entry(name)
+            aside = (self._lean, self._thread_level)
+            wider = tuple((find, level, level.entry(name)) for find, level in self._finders if level not in aside)
+            reads = set().union(*(level.entry(name).reads for level in self.plan.levels.values()))
+            paths = self._extraction.paths(reads)
+            track = self._tracks[name] = Track(name, run, wider, paths, name in self.plan.ends)
+        return track
 
     def _thread_scope(self, level: Level, line: Line, event: Event) -> Instance:
         thread = event.values[1]
@@ -208,60 +348,43 @@ class Checker:
             self._whole = self._open(level, None, "", line, event)
         return self._whole
 
-    def _see(self, level: Level, scope: Instance, event: Event) -> None:
-        entry = level.entries.get(event.name)
-        if entry is None:
-            entry = level.unheard
-        if scope.first_index < 0:
-            scope.first_index = event.index
-            for opener in level.openers:
-                opener(scope, event)
-        mask = scope.mask
-        if mask & entry.bars or mask & entry.needs != entry.needs:
-            _ask(entry, mask, scope, event)
-        for see in entry.seers:
-            see(scope, event)
-        scope.mask = mask | entry.sets
-        scope.last_ns = event.ns
-        scope.last_index = event.index
-        scope.last_name = event.name
-
-    def sent_message(self, ns: int, connection: str, user: str, name: Any, data: Any) -> None:
+    def _sent_message(self, ns: int, connection: str, user: str, data: Any) -> None:
         """Take note of a message of the client."""
-        self.index += 1
-        self._advance_clock(ns, counted=False)
+        self._tick(ns)
         line = self._line(connection, user)
-        known = name if isinstance(name, str) else ""
-        self.sent[known] = self.sent.get(known, 0) + 1
-        thread = _hashable(self._readers[1](data))
-        if known not in self._control:
-            line.lane.openers.append(Opener(self.index, ns, thread))
-        self._see_sent(line, f"sent:{known}", ns, data)
+        found = self._read_sent(data)
+        name = found if isinstance(found, str) else ""
+        if name in self.sent or len(self.sent) < MAX_NAMES:
+            self.sent[name] = self.sent.get(name, 0) + 1
+        if name not in self._control:
+            line.lane.openers.append(Opener(self.index, ns, self._extraction.thread(data)))
+        self._see_sent(line, f"sent:{name}", ns, data)
 
     def _see_sent(self, line: Line, name: str, ns: int, data: Any) -> None:
+        """Sent messages are no part of "all events": they reach only the clauses that name them."""
         event = self._event
-        event.index, event.ns, event.name, event.data = self.index, ns, name, data
-        event.connection, event.user = line.name, line.user
-        event.values = tuple([_hashable(read(data)) for read in self._readers])
-        for level, find in self._finders:
+        event.fill(self.index, ns, name, line, (), data)
+        for find, level in self._finders:
             entry = level.entries.get(name)
             if entry is None:
                 continue
+            if not event.values:
+                event.values = self._extraction.values(data, self._extraction.paths(entry.reads))
             scope = find(level, line, event)
             mask = scope.mask
-            if mask & entry.bars or mask & entry.needs != entry.needs:
-                _ask(entry, mask, scope, event)
+            if (mask ^ entry.needs) & (entry.watch & ~BEGUN):
+                _ask(level, entry, mask | BEGUN, scope, event)
             for monitor in level.monitors:
                 if monitor.watched and name in monitor.watched:
                     monitor.see(scope, event)
-            scope.mask = mask | entry.sets
+            scope.mask = mask | (entry.sets & ~BEGUN)
 
     def advance(self, monotonic_ns: int) -> list[Violation]:
         """Time has passed without a record: returns the violations of budgets that are used up for good."""
         self.last_ns = max(self.last_ns, monotonic_ns)
         for _, _, scope in list(self._live.values()):
             self._overdue(scope, monotonic_ns)
-        return self._take()
+        return self.ledger.take()
 
     # Finishing
 
@@ -275,15 +398,14 @@ class Checker:
         if self.finished is not None:
             return self.finished
         self._never_begun()
-        for _, _, scope in list(self._live.values()):
-            if not scope.ended:
-                self._overdue(scope, self.last_ns)
-        self._definite = complete
-        for _, _, scope in list(self._live.values()):
-            if not scope.ended:
-                self._settle(scope)
+        open_scopes = [scope for _, _, scope in self._live.values() if not scope.ended]
+        for scope in open_scopes:
+            self._overdue(scope, self.last_ns)
+        self.ledger.definite = complete
+        for scope in open_scopes:
+            self._settle(scope)
         for _, _, scope in self._ended:
-            self._release(scope, ended=True)
+            self.ledger.release(scope, self.plan.by_index, ended=True)
         self._ended.clear()
         self._live.clear()
         self.finished = build_report(self, complete=complete)
@@ -291,84 +413,26 @@ class Checker:
 
     def _never_begun(self) -> None:
         """Whoever asked and got no answer has a run without events: its clauses must not hold for want of one."""
-        level = self._run_level
-        lanes = {id(line.lane): line for line in self.lines.values()}
-        if level is not None:
+        lanes = {id(line.lane): line for line in self._lines.values()}
+        somebody = next(iter(lanes.values()), None) or Line("", "", Lane(0))
+        if self._run_level is not None:
             for line in lanes.values():
                 if line.lane.openers and not line.lane.served:
-                    self._open(level, line.lane.segments, _UNBORN, line, None)
-            if not self.scope_counts[Scope.RUN]:
-                line = next(iter(lanes.values()), None) or Line("", "", Lane(1))
-                self._open(level, line.lane.segments, _UNBORN, line, None)
+                    self._open(self._run_level, line.lane.segments, UNBORN, line, None)
         for scope, level in self.plan.levels.items():
-            if scope is not Scope.RUN and not self.scope_counts[scope]:
-                line = next(iter(lanes.values()), None) or Line("", "", Lane(1))
-                self._open(level, None, "", line, None)
+            if not self.scope_counts[scope]:
+                self._open(level, None, UNBORN, somebody, None)
 
-    def violate(
-        self,
-        monitor: Monitor[Any],
-        scope: Instance,
-        code: str,
-        message: str,
-        expected: str,
-        hint: str,
-        *,
-        indices: tuple[int, ...],
-        pointer: str,
-        event: str,
-    ) -> None:
-        """Take a violation from a monitor; one of a guarded clause waits until its guard is settled."""
-        violation = Violation(
-            code=code,
-            clause=monitor.title,
-            clause_index=monitor.index,
-            message=message,
-            expected=expected,
-            hint=hint,
-            indices=indices,
-            pointer=pointer,
-            scope=scope.level,
-            scope_key="" if scope.key is _UNBORN or scope.key is None else str(scope.key),
-            connection=scope.connection,
-            user=scope.user,
-            definite=self._definite,
-            event=event,
-        )
-        if monitor.guarded:
-            scope.held.append((monitor.index, violation))
-        else:
-            self._count(monitor, violation)
+    # Connections and scopes
 
-    # Inside
-
-    def _count(self, monitor: Monitor[Any], violation: Violation) -> None:
-        if violation.definite:
-            monitor.violations += 1
-            self.violation_count += 1
-            if len(self.violations) < self.max_violations:
-                self.violations.append(violation)
-            self._fresh.append(violation)
-        else:
-            monitor.presumed += 1
-            if len(self.presumed) < self.max_violations:
-                self.presumed.append(violation)
-
-    def _take(self) -> list[Violation]:
-        if not self._fresh:
-            return []
-        fresh, self._fresh = self._fresh, []
-        return fresh
-
-    def _advance_clock(self, ns: int, *, counted: bool = True) -> None:
-        if counted:
-            self.index += 1
+    def _tick(self, ns: int) -> None:
+        self.index += 1
         self.last_ns = ns
         if self.first_ns is None:
             self.first_ns = ns
 
     def _line(self, connection: str, user: str) -> Line:
-        line = self.lines.get(connection)
+        line = self._lines.get(connection)
         if line is not None:
             if user and not line.user:
                 line.user = user
@@ -380,10 +444,10 @@ class Checker:
             predecessor.broken = False
             line = Line(connection, user, predecessor.lane)
             if predecessor.instance is None:
-                self.lines.pop(predecessor.name, None)
+                self._lines.pop(predecessor.name, None)
         else:
             line = Line(connection, user, Lane(self.max_openers))
-        self.lines[connection] = line
+        self._lines[connection] = line
         self.scope_counts["connections"] = self.scope_counts.get("connections", 0) + 1
         return line
 
@@ -395,20 +459,18 @@ class Checker:
         if line not in idle:
             idle.append(line)
 
-    def _run_of(self, line: Line, event: Event) -> Instance | None:
-        """The run of an event whose run id is new, or that has none."""
+    def _run_of(self, line: Line, event: Event, found: Instance | None) -> Instance | None:
+        """The run of an event whose run id is new, whose run has ended, or that has none."""
         level = self._run_level
         assert level is not None  # noqa: S101  asked only when there is one
         lane = line.lane
         run, thread = event.values[2], event.values[1]
-        if self.contract.vocabulary.segmented:
-            scope = lane.current
-            if scope is None or (scope.ended and event.name in self.plan.begins):
-                scope = lane.current = self._open(level, lane.segments, self.index, line, event)
-                scope.key = run if run is not None else self.index
-            return scope
+        if self._segmented:
+            if found is None or event.name in self.plan.begins:
+                found = lane.current = self._open(level, None, run if run is not None else self.index, line, event)
+            return found
         if run is not None:
-            return self._open(level, lane.runs, run, line, event)
+            return found or self._open(level, lane.runs, run, line, event)
         if event.name not in self.plan.run_alphabet:
             return None
         scope = lane.segments.get(thread)
@@ -446,22 +508,20 @@ class Checker:
         if table is not None and table.get(key) is scope:
             del table[key]
         self.retired += 1
-        before, self._definite = self._definite, False
+        self.ledger.definite = False
         self._settle(scope)
-        self._definite = before
+        self.ledger.definite = True
 
     def _end_run(self, scope: Instance) -> None:
-        level = self._run_level
-        assert level is not None  # noqa: S101  a run has a level
         scope.ended = True
-        for monitor in level.enders:
+        for monitor in self.plan.levels[Scope.RUN].enders:
             monitor.end(scope)
-        entry = self._live.pop(id(scope), None)
-        if entry is not None:
-            self._ended.append(entry)
+        place = self._live.pop(id(scope), None)
+        if place is not None:
+            self._ended.append(place)
         if len(self._ended) > self.linger:
             table, key, old = self._ended.popleft()
-            self._release(old, ended=True)
+            self.ledger.release(old, self.plan.by_index, ended=True)
             if table is not None and table.get(key) is old:
                 del table[key]
 
@@ -470,94 +530,47 @@ class Checker:
             monitor.overdue(scope, now_ns)
 
     def _settle(self, scope: Instance) -> None:
-        """A scope is over, by its end, by the end of the stream, or by a cut."""
+        """A scope is over, by the end of the stream or by a cut."""
         for monitor in self.plan.levels[scope.level].enders:
             monitor.end(scope)
-        self._release(scope, ended=self._definite)
+        self.ledger.release(scope, self.plan.by_index, ended=self.ledger.definite)
 
-    def _release(self, scope: Instance, *, ended: bool) -> None:
-        """Count the violations that were held back for their guards."""
-        for index, violation in scope.held:
-            monitor = self.plan.monitors[index]
-            if monitor.when_bit and not scope.mask & monitor.when_bit:
-                continue
-            if monitor.unless_bit:
-                if scope.mask & monitor.unless_bit:
-                    continue
-                if not ended and violation.definite:
-                    violation = _presumed(violation)
-            self._count(monitor, violation)
-        scope.held = []
+    # Rules that every contract has
 
     def _malformed(self, record: Record) -> None:
         self.malformed += 1
         self._line(record.connection, record.user)
         if self.contract.readable:
-            what = record.note or "not a JSON object"
-            self._break_rule(
-                READABLE, "malformed-frame", f"a frame cannot be read: {what}", record.connection, record.user
-            )
+            what = f"a frame cannot be read: {record.note or 'not a JSON object'}"
+            self.ledger.break_rule(READABLE, "malformed-frame", what, self.index, record.connection, record.user)
 
-    def _no_name(self, connection: str, user: str, name: Any, data: Any) -> None:
-        self.unnamed += 1
-        self._line(connection, user)
+    def _no_name(self, line: Line, name: Any, data: Any) -> None:
         if self.contract.readable:
             found = "has no event name" if name is None else f"has {describe(name)} where its event name should stand"
             if data is not None and not isinstance(data, dict):
                 found = f"is {describe(data)} and no object"
-            self._break_rule(READABLE, "unnamed-event", f"an event {found}", connection, user)
+            self.ledger.break_rule(READABLE, "unnamed-event", f"an event {found}", self.index, line.name, line.user)
 
     def _unknown(self, connection: str, user: str, name: str) -> None:
-        known = self._known or frozenset()
-        near = nearest(name, known)
+        near = nearest(name, self.plan.known or ())
         meant = f"; did the server mean {near!r}?" if near else ""
-        self._break_rule(
-            KNOWN, "unknown-event", f"{name!r:.80} is no event of the vocabulary{meant}", connection, user, name
-        )
-
-    def _break_rule(self, rule: str, code: str, message: str, connection: str, user: str, event: str = "") -> None:
-        self.rule_violations[rule] += 1
-        violation = Violation(
-            code=code,
-            clause=rule,
-            clause_index=-1,
-            message=message,
-            expected=rule,
-            hint="look at the frame in the recording, at this index",
-            indices=(self.index,),
-            connection=connection,
-            user=user,
-            event=event,
-        )
-        self.violation_count += 1
-        if len(self.violations) < self.max_violations:
-            self.violations.append(violation)
-        self._fresh.append(violation)
+        what = f"{name!r:.80} is no event of the vocabulary{meant}"
+        self.ledger.break_rule(KNOWN, "unknown-event", what, self.index, connection, user, name)
 
 
-_UNBORN: Final = "\0unborn"
-"""Key of a run that never had an event."""
-
-
-def _ask(entry: Entry, mask: int, scope: Instance, event: Event) -> None:
+def _ask(level: Level, entry: Entry, mask: int, scope: Instance, event: Event) -> None:
+    """A bit is not as this event wants it: ask the monitors whose bit it is."""
+    if not mask & BEGUN:
+        scope.first_index = event.index
+        for opener in level.openers:
+            opener(scope, event)
     for monitor, needs, bars in entry.gates:
         if mask & bars or mask & needs != needs:
             monitor.see(scope, event)
 
 
-def _nothing(_: Any) -> None:
-    return None
-
-
-def _hashable(value: Any) -> Any:
-    """Ids are text or numbers; whatever else stands in their place is compared by how it looks."""
-    if value is None or isinstance(value, str | int | float):
-        return value
-    return repr(value)
-
-
-def _presumed(violation: Violation) -> Violation:
-    return replace(violation, definite=False)
+def _impossible(_: int) -> None:
+    raise AssertionError("a single event is always one of an open connection")
 
 
 def is_break(record: Record) -> bool:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 EPOCH_SLOT: Final = 4
 """Place of the epoch among the values of an event, see plan.ROLE_SLOTS."""
+ID_SLOTS: Final = 3
+"""The first values of an event are its ids: user, thread, run."""
 MAX_OWNERS: Final = 100_000
 """Most ids whose owners are remembered; later ones are checked against the connection only."""
 
@@ -26,6 +28,7 @@ class MonotonicMonitor(Monitor[Monotonic]):
     def __init__(self, clause: Monotonic, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
         self.field = groups.field(clause.field)
+        self.reads = (self.field,)
         self.pointer = groups.pointer(clause.field)
         self.strict = clause.strict
         self.gapless = clause.gapless
@@ -33,7 +36,9 @@ class MonotonicMonitor(Monitor[Monotonic]):
         self.by_epoch = clause.field == "seq"
 
     def memory(self) -> Any:
-        return [None, -1, None]
+        # The last value, the record it came in, its epoch; and what an ordinary next value looks like: for a sequence
+        # number the number itself, for a timestamp in words its length, for one in numbers 0. The engine looks at that before it asks.
+        return [None, -1, None, None]
 
     def see(self, scope: Instance, event: Event) -> None:
         value = event.values[self.field]
@@ -45,17 +50,14 @@ class MonotonicMonitor(Monitor[Monotonic]):
             epoch = event.values[EPOCH_SLOT]
             if epoch != memory[2]:
                 last, memory[2] = None, epoch
-        if (
-            last is not None
-            and type(value) is type(last)
-            and (value > last if self.strict else value >= last)
-            and (value.__class__ is not str or len(value) == len(last))
-            and (not self.gapless or value == last + 1)
-        ):
-            memory[0] = value
-            memory[1] = event.index
-            return
         self.compare(scope, event, memory, last, value)
+        latest = memory[0]
+        if isinstance(latest, str):
+            memory[3] = len(latest) if latest.endswith("Z") and not self.by_epoch else None
+        else:
+            memory[3] = (
+                latest + 1 if isinstance(latest, int) and self.by_epoch else 0 if isinstance(latest, int) else None
+            )
 
     def compare(self, scope: Instance, event: Event, memory: list[Any], last: Any, value: Any) -> None:
         """The slow half of `see`: values that are new, of unlike forms, or out of order."""
@@ -137,6 +139,8 @@ class SameMonitor(Monitor[Same]):
     def __init__(self, clause: Same, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
         self.field = groups.field(clause.field)
+        self.reads = (self.field,)
+        self.steady = self.field < ID_SLOTS
         self.pointer = groups.pointer(clause.field)
 
     def memory(self) -> Any:
@@ -169,6 +173,8 @@ class IsolateMonitor(Monitor[Isolate]):
     def __init__(self, clause: Isolate, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
         self.field = groups.field(clause.field)
+        self.reads = (self.field,)
+        self.steady = self.field < ID_SLOTS
         self.pointer = groups.pointer(clause.field)
         # Ids that must have one owner each. Runs and threads in one table would clash, so each has its own.
         self.owned: list[tuple[int, str, str, dict[Any, tuple[Any, int]]]] = [
@@ -181,7 +187,7 @@ class IsolateMonitor(Monitor[Isolate]):
     def see(self, scope: Instance, event: Event) -> None:
         values = event.values
         owner = values[self.field]
-        user = event.user
+        user = event.line.user
         memory = scope.slots[self.slot]
         if owner is not None:
             if memory[0] is None:

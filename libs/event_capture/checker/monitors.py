@@ -24,7 +24,8 @@ from event_capture.contract.clauses import (
 )
 
 if TYPE_CHECKING:
-    from event_capture.checker.engine import Checker, Event
+    from event_capture.checker.engine import Event
+    from event_capture.checker.ledger import Ledger
     from event_capture.checker.plan import Groups
     from event_capture.checker.scopes import Instance
 
@@ -52,8 +53,12 @@ class Monitor(Generic[C]):
         self.scopes = 0
         self.violations = 0
         self.presumed = 0
-        self.sink: Checker = None  # type: ignore[assignment]  # set by the checker that owns it
+        self.sink: Ledger = None  # type: ignore[assignment]  # set by the checker that owns it
 
+    steady: bool = False
+    """`see` looks at ids and the user only, and has nothing to say when they are the same as the time before."""
+    reads: tuple[int, ...] = ()
+    """Places of the values that `see` looks at."""
     watched: Names | None = ()
     """Events that `see` is called for; EVERY for all of them."""
     opens: ClassVar[bool] = False
@@ -250,14 +255,13 @@ class OrderMonitor(Monitor[Order]):
         self.after_bit = groups.bit(clause.after)
 
     def gate(self, name: str) -> tuple[int, int]:
-        needs = self.before_bit if name in self.clause.after and name not in self.clause.before else 0
-        bars = self.after_bit if self.clause.every and name in self.clause.before else 0
-        return needs, bars
+        if self.clause.every:
+            return 0, self.after_bit if name in self.clause.before and name not in self.clause.after else 0
+        return self.before_bit if name in self.clause.after and name not in self.clause.before else 0, 0
 
     def see(self, scope: Instance, event: Event) -> None:
         before, after = any_of(self.clause.before), any_of(self.clause.after)
-        needs, bars = self.gate(event.name)
-        if needs and not scope.mask & needs:
+        if not self.clause.every:
             self.violate(
                 scope,
                 f"{event.name} came before any {before}",
@@ -266,7 +270,7 @@ class OrderMonitor(Monitor[Order]):
                 indices=(event.index,),
                 event=event.name,
             )
-        if bars and scope.mask & bars:
+        else:
             self.violate(
                 scope,
                 f"{event.name} came after {after}",

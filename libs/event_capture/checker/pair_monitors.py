@@ -43,6 +43,7 @@ class PairMonitor(Monitor[Pair]):
         super().__init__(clause, index, scope, groups)
         self.watched = tuple(dict.fromkeys((*clause.open, *clause.close, *clause.around)))
         self.key = _Keyed(clause.by, groups)
+        self.reads = self.key.fields
         self.openers = frozenset(clause.open)
         self.closers = frozenset(clause.close)
 
@@ -223,6 +224,7 @@ class SpanMonitor(Monitor[Within]):
         self.stop = stop
         self.watched = tuple(dict.fromkeys((*start, *stop)))
         self.key = _Keyed(by, groups)
+        self.reads = self.key.fields
         self.starts = frozenset(start)
         self.stops = frozenset(stop)
 

@@ -45,6 +45,10 @@ _UNHEARD: Final = "\0"
 """Stands for every event that no clause names. No event has this name."""
 
 
+BEGUN: Final = 1
+"""Bit that is set once a scope has had an event."""
+
+
 class Groups:
     """Hands out a bit per group of events and a place per field, so that equal ones are shared."""
 
@@ -55,7 +59,7 @@ class Groups:
 
     def bit(self, names: Names) -> int:
         """The bit that is set once one of the events has come."""
-        return self.bits.setdefault(frozenset(names), 1 << len(self.bits))
+        return self.bits.setdefault(frozenset(names), BEGUN << (len(self.bits) + 1))
 
     def field(self, name: str) -> int:
         """Place of a field among an event's values: `seq` and its like by role, others by path."""
@@ -84,26 +88,33 @@ class Groups:
 class Entry:
     """What happens at one scope level when one event comes."""
 
-    __slots__ = ("bars", "gates", "needs", "seers", "sets")
+    __slots__ = ("gates", "needs", "reads", "seers", "sets", "watch")
 
     def __init__(self, name: str, monitors: list[Monitor[Any]], groups: Groups) -> None:
-        self.sets = 0
+        self.sets = BEGUN
+        """Bits that this event sets."""
         for names, bit in groups.bits.items():
             if name in names:
                 self.sets |= bit
-        self.needs = self.bars = 0
+        self.needs = BEGUN
+        """Bits that must be set when it comes."""
+        self.watch = BEGUN
+        """Bits that must be as `needs` has them: set when they are in it, not set when they are not."""
+        self.reads: set[int] = set()
         gates = []
         seers = []
         for monitor in monitors:
             needs, bars = monitor.gate(name)
             if needs or bars:
                 self.needs |= needs
-                self.bars |= bars
+                self.watch |= needs | bars
                 gates.append((monitor, needs, bars))
             if monitor.watched is None or name in monitor.watched:
-                seers.append(monitor.see)
+                self.reads |= set(monitor.reads)
+                if not monitor.steady:
+                    seers.append(monitor.see)
         self.gates = tuple(gates)
-        """Monitors to ask when a bit is amiss, with their bits."""
+        """Monitors to ask when a bit is amiss, with the bits that they need set and not set."""
         self.seers = tuple(seers)
         """Called each time."""
 
@@ -114,6 +125,7 @@ class Level:
     def __init__(self, scope: Scope, monitors: list[Monitor[Any]], groups: Groups, names: list[str]) -> None:
         self.scope = scope
         self.monitors = tuple(monitors)
+        self.guarded = any(monitor.guarded for monitor in monitors)
         self.makers: list[Callable[[], Any]] = []
         for monitor in monitors:
             # A monitor without memory has memory() None, and takes no slot.
@@ -124,8 +136,29 @@ class Level:
         self.enders = tuple(monitor for monitor in monitors if monitor.ends)
         self.entries = {name: Entry(name, monitors, groups) for name in names}
         self.unheard = Entry(_UNHEARD, monitors, groups)
-        # Sent messages are no part of "all events": they reach only the clauses that name them.
-        self.silent = not any(name.startswith("sent:") for name in names)
+        numbers = [monitor for monitor in monitors if isinstance(monitor, MonotonicMonitor)]
+        self.counters = tuple((each.slot, each.field, each.see) for each in numbers if each.by_epoch)
+        """Monitors of sequence numbers: slot, place of the value, and whom to ask when it is not the next one."""
+        self.clocks = tuple(
+            (each.slot, each.field, each.see) for each in numbers if not (each.by_epoch or each.strict or each.gapless)
+        )
+        """The same for timestamps: whom to ask when one is earlier than the one before."""
+        self.steady = tuple(monitor for monitor in monitors if monitor.steady)
+        """Monitors that look at an event only when its ids differ from those of the event before."""
+
+    @property
+    def rising(self) -> bool:
+        """Nothing is asked of an event but whether its numbers rise."""
+        return len(self.counters) + len(self.clocks) == len(self.monitors) and not self.guarded
+
+    @property
+    def lean(self) -> bool:
+        """Nothing is asked of an event but whether its ids are as they were before, on its connection."""
+        return self.scope is Scope.CONNECTION and len(self.steady) == len(self.monitors) and not self.guarded
+
+    def entry(self, name: str) -> Entry:
+        """What happens when this event comes."""
+        return self.entries.get(name, self.unheard)
 
 
 class Plan:
@@ -141,13 +174,17 @@ class Plan:
             monitor = build_monitor(clause, index, scope_of(contract, clause), self.groups)
             self.monitors.append(monitor)
             names |= dict.fromkeys((*clause.events(), *(monitor.watched or ())))
+        self.by_index = tuple(self.monitors)
         self.levels = {
             scope: Level(scope, mine, self.groups, list(names))
             for scope in Scope
             if (mine := [monitor for monitor in self.monitors if monitor.scope is scope])
         }
+        self.idle = Level(Scope.RUN, [], self.groups, [])
+        """Stands in for the level of runs in contracts without clauses about runs."""
         self.begins = frozenset(vocabulary.begins)
         self.ends = frozenset(vocabulary.ends)
+        self.known = frozenset(contract.known_events()) if contract.closed else None
         mentioned = {
             name
             for clause in contract.clauses
@@ -158,6 +195,7 @@ class Plan:
         self.run_alphabet = frozenset(mentioned | self.begins | self.ends)
         """Events that belong to a run even when they carry no run id."""
         self.needs_data = any(isinstance(monitor, SchemaMonitor) for monitor in self.monitors)
+        """Clauses look at whole payloads, not only at the fields that the plan knows."""
 
 
 def scope_of(contract: Contract, clause: Clause) -> Scope:

@@ -22,8 +22,10 @@ def build_report(checker: Checker, *, complete: bool) -> Report:
     notes = []
     if checker.retired:
         notes.append(f"{checker.retired} scopes were settled early: more than {checker.max_scopes} were open at once")
-    if checker.violation_count > len(checker.violations):
-        notes.append(f"{checker.violation_count - len(checker.violations)} violations are counted but not listed")
+    if checker.ledger.violation_count > len(checker.ledger.violations):
+        notes.append(
+            f"{checker.ledger.violation_count - len(checker.ledger.violations)} violations are counted but not listed"
+        )
     return Report(
         contract=checker.contract.name,
         vocabulary=checker.contract.vocabulary.name,
@@ -33,8 +35,8 @@ def build_report(checker: Checker, *, complete: bool) -> Report:
         events=checker.counts,
         malformed=checker.malformed,
         clauses=tuple(clauses),
-        violations=tuple(checker.violations + checker.presumed),
-        violation_count=checker.violation_count + sum(monitor.presumed for monitor in checker.plan.monitors),
+        violations=tuple(checker.ledger.violations + checker.ledger.presumed),
+        violation_count=checker.ledger.violation_count + sum(monitor.presumed for monitor in checker.plan.monitors),
         duration_ns=duration,
         scopes={str(scope): count for scope, count in checker.scope_counts.items() if count},
         required=tuple(clause.event for clause in checker.contract.clauses if isinstance(clause, Require)),
@@ -97,8 +99,8 @@ def _why_silent(checker: Checker, monitor: Monitor[Any]) -> str:
 
 def _rules(checker: Checker, complete: bool) -> list[ClauseVerdict]:
     rules = []
-    for rule, count in checker.rule_violations.items():
-        asked = checker.contract.readable if rule == next(iter(checker.rule_violations)) else checker.contract.closed
+    for rule, count in checker.ledger.rules.items():
+        asked = checker.contract.readable if rule == next(iter(checker.ledger.rules)) else checker.contract.closed
         if not asked:
             continue
         holds = Verdict.HOLDS if complete else Verdict.PRESUMABLY_HOLDS

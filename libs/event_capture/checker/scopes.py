@@ -6,12 +6,15 @@ open at once stay two.
 """
 
 from collections import deque
-from typing import Any
+from typing import Any, Final
 
 from event_capture.checker.verdict import Violation
 from event_capture.contract.clauses import Scope
 
-Key = str | int | None
+Key = str | int | float | None
+
+UNBORN: Final = "\0unborn"
+"""Key of a run that never had an event."""
 
 
 class Instance:
@@ -23,6 +26,8 @@ class Instance:
         "ended",
         "first_index",
         "held",
+        "ids",
+        "ids_user",
         "key",
         "last_index",
         "last_name",
@@ -51,6 +56,9 @@ class Instance:
         self.mask = 0
         """One bit per group of events that has been seen."""
         self.ended = False
+        self.ids: tuple[Any, ...] = ()
+        """Ids of the last event whose ids were in order, and the user it came to: the same again need no look."""
+        self.ids_user = ""
         self.held: list[tuple[int, Violation]] = []
         """Violations of guarded clauses: they count only once the guard is settled."""
 
@@ -94,7 +102,7 @@ class Lane:
 class Line:
     """One connection."""
 
-    __slots__ = ("broken", "closed", "instance", "lane", "name", "user")
+    __slots__ = ("broken", "closed", "ids", "instance", "lane", "name", "user")
 
     def __init__(self, name: str, user: str, lane: Lane) -> None:
         self.name = name
@@ -102,5 +110,7 @@ class Line:
         self.lane = lane
         self.instance: Instance | None = None
         self.closed = False
+        self.ids: tuple[Any, ...] = ()
+        """Ids of the last event here whose ids were in order."""
         self.broken = False
         """It ended without a proper close."""

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from event_capture.checker import Checker, Report
-from event_capture.checker.completeness import Completeness
+from event_capture.checker import Report
+from event_capture.checker.offline import check_recording
 from event_capture.command.exit_codes import OF_VERDICT
 from event_capture.contract import Contract, load_contract
 from event_capture.recording import read_recording
@@ -74,14 +74,8 @@ def check_file(recording: Path, contract: Contract, ending: Ending) -> Report:
     Raises:
         RecordingError: it cannot be read, or one of its lines is no record.
     """
-    checker = Checker(contract)
-    following = Completeness()
-    cut: list[int] = []
-    for record in read_recording(recording, on_truncated=cut.append):
-        following.see(record)
-        checker.feed(record)
-    complete = following.complete and not cut if ending is Ending.AUTO else ending is Ending.COMPLETE
-    return checker.finish(complete=complete)
+    complete = None if ending is Ending.AUTO else ending is Ending.COMPLETE
+    return check_recording(recording, contract, complete=complete)
 
 
 def shown_timelines(recording: Path, contract: Contract) -> tuple[Timeline, ...]:

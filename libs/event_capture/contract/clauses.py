@@ -135,7 +135,7 @@ class Last(Clause, frozen=True, kw_only=True, tag="last"):
 
 
 class Order(Clause, frozen=True, kw_only=True, tag="order"):
-    """`a before b`: no b without an earlier a. `all a before b`: besides, no a after a b."""
+    """`a before b`: no b without an earlier a. `all a before b`: no a after a b, whether or not there is any a."""
 
     before: Names
     after: Names

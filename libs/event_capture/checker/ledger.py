@@ -1,0 +1,127 @@
+"""Where violations are written down: certain ones, presumed ones, and those whose guard is not settled yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec.structs import replace
+
+from event_capture.checker.scopes import UNBORN, Instance
+from event_capture.checker.verdict import Violation
+
+if TYPE_CHECKING:
+    from event_capture.checker.monitors import Monitor
+
+READABLE: Final = "every frame is an object with an event name"
+KNOWN: Final = "every event is in the vocabulary"
+
+
+class Ledger:
+    """Takes violations from monitors and rules, keeps the first ones and counts them all."""
+
+    def __init__(self, max_violations: int) -> None:
+        self.max_violations = max_violations
+        self.definite = True
+        """Violations reported now are certain. False while a stream that was cut is wound up."""
+        self.noted = 0
+        """Violations handed in so far, held ones included."""
+        self.violations: list[Violation] = []
+        self.violation_count = 0
+        self.presumed: list[Violation] = []
+        self.rules = {READABLE: 0, KNOWN: 0}
+        self._fresh: list[Violation] = []
+
+    def violate(
+        self,
+        monitor: Monitor[Any],
+        scope: Instance,
+        code: str,
+        message: str,
+        expected: str,
+        hint: str,
+        *,
+        indices: tuple[int, ...],
+        pointer: str,
+        event: str,
+    ) -> None:
+        """Take a violation from a monitor; one of a guarded clause waits until its guard is settled."""
+        self.noted += 1
+        violation = Violation(
+            code=code,
+            clause=monitor.title,
+            clause_index=monitor.index,
+            message=message,
+            expected=expected,
+            hint=hint,
+            indices=indices,
+            pointer=pointer,
+            scope=scope.level,
+            scope_key="" if scope.key is UNBORN or scope.key is None else str(scope.key),
+            connection=scope.connection,
+            user=scope.user,
+            definite=self.definite,
+            event=event,
+        )
+        if monitor.guarded:
+            scope.held.append((monitor.index, violation))
+        else:
+            self.count(monitor, violation)
+
+    def count(self, monitor: Monitor[Any], violation: Violation) -> None:
+        """Write a violation down."""
+        if violation.definite:
+            monitor.violations += 1
+            self._certain(violation)
+        else:
+            monitor.presumed += 1
+            if len(self.presumed) < self.max_violations:
+                self.presumed.append(violation)
+
+    def release(self, scope: Instance, monitors: tuple[Monitor[Any], ...], *, ended: bool) -> None:
+        """Count what was held back for the guards of a scope that is over, or cut off (`ended` is False)."""
+        for index, held in scope.held:
+            monitor = monitors[index]
+            violation = held
+            if monitor.when_bit and not scope.mask & monitor.when_bit:
+                continue
+            if monitor.unless_bit:
+                if scope.mask & monitor.unless_bit:
+                    continue
+                if not ended and violation.definite:
+                    # The event that would excuse it may still come.
+                    violation = replace(violation, definite=False)
+            self.count(monitor, violation)
+        scope.held = []
+
+    def break_rule(
+        self, rule: str, code: str, message: str, index: int, connection: str, user: str, event: str = ""
+    ) -> None:
+        """Write down that one of the rules that every contract has is broken."""
+        self.rules[rule] += 1
+        self._certain(
+            Violation(
+                code=code,
+                clause=rule,
+                clause_index=-1,
+                message=message,
+                expected=rule,
+                hint="look at the frame in the recording, at this index",
+                indices=(index,),
+                connection=connection,
+                user=user,
+                event=event,
+            )
+        )
+
+    def take(self) -> list[Violation]:
+        """Certain violations since the last call."""
+        if not self._fresh:
+            return []
+        fresh, self._fresh = self._fresh, []
+        return fresh
+
+    def _certain(self, violation: Violation) -> None:
+        self.violation_count += 1
+        if len(self.violations) < self.max_violations:
+            self.violations.append(violation)
+            self._fresh.append(violation)
