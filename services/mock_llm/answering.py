@@ -16,7 +16,7 @@ from mock_llm.loops import LoopDetector
 from mock_llm.matching import CompiledRule, compile_rule, nearest_rules
 from mock_llm.performing import chunks, departures, perform, perform_fault
 from mock_llm.plan import Plan, make_plan
-from mock_llm.provider_errors import refusal, retry_headers, scripted_error, stream_error, wait_headers
+from mock_llm.provider_errors import added_event, refusal, retry_headers, scripted_error, wait_headers
 from mock_llm.requests import ModelRequest
 from mock_llm.scenario.durations import seconds
 from mock_llm.scenario.faults import (
@@ -112,8 +112,7 @@ class Answerer:
             steps: Iterable[Step] = perform(writes)
             length = None if asked.stream else len(template.stamp(values))
             return Exchange(headers=headers, steps=steps, streamed=asked.stream, events=events, length=length)
-        error = stream_error(asked.protocol, fault) if isinstance(fault, StreamError) else b""
-        faulty = perform_fault(list(writes), frames, fault, error)
+        faulty = perform_fault(list(writes), frames, fault, added_event(asked.protocol, fault))
         length = None if asked.stream else len(template.stamp(values))
         return Exchange(headers=headers, steps=faulty, streamed=asked.stream, events=events, length=length)
 

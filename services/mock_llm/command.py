@@ -19,6 +19,7 @@ from anyio.abc import TaskStatus
 from rich.console import Console
 
 from mock_llm.errors import MockModelError, ScenarioError
+from mock_llm.scenario.checking import shadowed_rules
 from mock_llm.scenario.loading import load_scenario
 from mock_llm.scenario.model import json_schema
 from mock_llm.server import serve
@@ -79,6 +80,8 @@ def check(scenario: Annotated[Path, typer.Argument(help="Scenario file.")]) -> N
         found = load_scenario(scenario)
     except ScenarioError as error:
         _fail(error)
+    for rule, by in shadowed_rules(found):
+        sys.stderr.write(f"mock-llm: {scenario}: rule {rule!r} can never fire: {by!r} before it takes all it wants\n")
     outcomes = sum(len(rule.outcomes()) for rule in found.rules)
     Console().print(f"{scenario}: ok, {len(found.rules)} rules, {outcomes} outcomes", highlight=False, soft_wrap=True)
 

@@ -113,7 +113,7 @@ class MockModel:
                 exchange = self._route(path, request, entry)
         except RequestRefusedError as refused:
             exchange = refusal(protocol, refused, request_id)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             exchange = refusal(protocol, malformed(error), request_id)
         entry.status = exchange.status
         exchange.entry = entry

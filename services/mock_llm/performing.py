@@ -92,12 +92,12 @@ def perform(plan: Iterable[Chunk]) -> Iterator[Step]:
         yield Send(b"".join(pending), events)
 
 
-def perform_fault(plan: list[Chunk], frames: tuple[Frame, ...], fault: AnyFault, error: bytes) -> list[Step]:
-    """Steps of a stream that meets a fault; `error` is the error event in the provider's form."""
+def perform_fault(plan: list[Chunk], frames: tuple[Frame, ...], fault: AnyFault, event: bytes) -> list[Step]:
+    """Steps of a stream that meets a fault; `event` is what a fault adds to the stream, in the provider's form."""
     if isinstance(fault, RefuseConnections):
         return [RefuseFor(seconds(fault.duration))]
     if isinstance(fault, Disconnect | Reset | StreamError | Stall | BadJson | EmptyData):
-        return _placed(plan, frames, fault, error)
+        return _placed(plan, frames, fault, event)
     if isinstance(fault, ByteSplit | SlowDrip):
         interval = seconds(fault.interval) if isinstance(fault, SlowDrip) else 0.0
         return list(_drip(plan, fault.size, interval))
@@ -108,7 +108,7 @@ def perform_fault(plan: list[Chunk], frames: tuple[Frame, ...], fault: AnyFault,
     return list(perform(chunk for chunk, frame in zip(plan, frames, strict=True) if frame.kind is not dropped))
 
 
-def _placed(plan: list[Chunk], frames: tuple[Frame, ...], fault: PlacedFault, error: bytes) -> list[Step]:
+def _placed(plan: list[Chunk], frames: tuple[Frame, ...], fault: PlacedFault, event: bytes) -> list[Step]:
     before, after = cut(plan, place(fault, plan, frames))
     steps = list(perform(before))
     events = before[-1].events if before else 0
@@ -117,16 +117,15 @@ def _placed(plan: list[Chunk], frames: tuple[Frame, ...], fault: PlacedFault, er
     if isinstance(fault, Reset):
         return [*steps, TearDown()]
     if isinstance(fault, StreamError):
-        return [*steps, Send(error, events + 1)]
+        return [*steps, Send(event, events + 1)]
     if isinstance(fault, Stall):
         if fault.duration is None:
             return [*steps, Silence(None)]
         wait = seconds(fault.duration)
         later = (Chunk(each.data, each.events, each.offset + wait, each.holds) for each in after)
         return [*steps, Silence(wait), *perform(later)]
-    data = fault.data.encode("utf-8", "replace") if isinstance(fault, BadJson) else b""
     later = (Chunk(each.data, each.events + 1, each.offset, each.holds) for each in after)
-    return [*steps, Send(b"data: " + data + b"\n\n", events + 1), *perform(later)]
+    return [*steps, Send(event, events + 1), *perform(later)]
 
 
 def _drip(plan: list[Chunk], size: int, interval: float) -> Iterator[Step]:

@@ -10,7 +10,7 @@ from mock_llm.errors import RequestRefusedError
 from mock_llm.exchange import Exchange, Headers
 from mock_llm.requests import Protocol
 from mock_llm.scenario.durations import seconds
-from mock_llm.scenario.faults import HttpError, StreamError
+from mock_llm.scenario.faults import AnyFault, BadJson, EmptyData, HttpError, StreamError
 
 _KINDS: Final = {
     400: "invalid_request_error",
@@ -118,6 +118,18 @@ def retry_headers(fault: HttpError, now: float) -> Headers:
 def http_date(moment: float) -> bytes:
     """A moment as HTTP writes it."""
     return formatdate(moment, usegmt=True).encode()
+
+
+def added_event(protocol: Protocol, fault: AnyFault) -> bytes:
+    """The event that a fault adds to a stream; empty when it adds none."""
+    if isinstance(fault, StreamError):
+        return stream_error(protocol, fault)
+    if isinstance(fault, BadJson | EmptyData):
+        data = fault.data.encode("utf-8", "replace") if isinstance(fault, BadJson) else b""
+        # Without a name of an event the Anthropic SDK would not even look at the data.
+        name = b"event: content_block_delta\n" if protocol == "messages" else b""
+        return name + b"data: " + data + b"\n\n"
+    return b""
 
 
 def stream_error(protocol: Protocol, fault: StreamError) -> bytes:

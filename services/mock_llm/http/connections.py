@@ -100,7 +100,7 @@ class StreamConnection:
     async def _answer(self, request: HttpRequest) -> bool:
         model = self._service.model
         started = model.clock.now()
-        exchange = model.handle(request)
+        exchange = self._service.application.handle(request)
         if exchange.body is not None:
             regular = await perform_exchange(exchange, self, model, started=started, keep_alive=request.keep_alive)
             return regular and request.keep_alive
@@ -123,7 +123,7 @@ class StreamConnection:
     async def _watch(self, scope: anyio.CancelScope) -> None:
         # Nothing is read here: a byte that came early stays in the kernel for the next request.
         sock = self._stream.extra(SocketAttribute.raw_socket)  # noqa: S610  no Django here
-        while True:
+        while sock.fileno() >= 0:
             try:
                 await anyio.wait_readable(sock)
                 peeked = sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)

@@ -9,6 +9,7 @@ from typing import Final, Protocol, final
 import anyio
 import structlog
 
+from mock_llm.application import Application
 from mock_llm.engine import MockModel
 from mock_llm.settings import MockLLMSettings
 
@@ -30,6 +31,7 @@ class Service:
     def __init__(self, model: MockModel, settings: MockLLMSettings) -> None:
         self.model = model
         self.settings = settings
+        self.application = Application(model, settings.admin_token, lambda: self.open)
         self.log = structlog.get_logger("mock_llm")
         self.total = 0
         self.refusing = 0.0

@@ -140,7 +140,7 @@ class HttpProtocol(asyncio.Protocol):
         while self._requests and self._task is None and not self._paused and self._transport is not None:
             request = self._requests.popleft()
             self._active = self._loop.time()
-            exchange = self._service.model.handle(request)
+            exchange = self._service.application.handle(request)
             if exchange.body is None or exchange.later is not None:
                 self._task = self._loop.create_task(self._perform(exchange, request.keep_alive))
                 self._task.add_done_callback(self._performed)

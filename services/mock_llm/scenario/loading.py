@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -135,8 +135,21 @@ def _convert(value: dict[str, Any], document: _Document, source: str) -> Scenari
         problems.append(_problem(error, "", document, source))
     else:
         if not problems:
-            return msgspec.structs.replace(scenario, rules=tuple(good))
+            whole = msgspec.structs.replace(scenario, rules=tuple(good))
+            problems.extend(_unwritable(whole, document, source))
+            if not problems:
+                return whole
     raise ScenarioError(tuple(sorted(problems, key=lambda problem: (problem.line, problem.column))))
+
+
+def _unwritable(scenario: Scenario, document: _Document, source: str) -> Iterator[Problem]:
+    for index, rule in enumerate(scenario.rules):
+        try:
+            msgspec.json.encode(rule)
+        except UnicodeError:
+            where = f"rules[{index}]"
+            line, column = document.place(where)
+            yield Problem(source, line, column, where, "holds half of a surrogate pair, which no JSON can carry")
 
 
 def _plain(node: yaml.Node, path: str, document: _Document, source: str, depth: int) -> Any:

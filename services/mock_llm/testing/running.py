@@ -1,8 +1,9 @@
 """Start a mock model in process, reach into it, stop it."""
 
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -11,7 +12,7 @@ from anyio.abc import TaskStatus
 from anyio.from_thread import start_blocking_portal
 
 from mock_llm.barriers import Barriers
-from mock_llm.clock import Clock
+from mock_llm.clock import ControlledClock
 from mock_llm.engine import MockModel
 from mock_llm.journal import JournalEntry
 from mock_llm.scenario.loading import bundled_scenario, load_scenario, parse_scenario
@@ -28,10 +29,12 @@ class RunningMockLLM:
     Attributes:
         url: where it listens, without a path.
         model: the engine; barriers, clock and journal hang on it.
+        admin_token: opens the admin API, for a test in another thread or process.
     """
 
     url: str
     model: MockModel
+    admin_token: str
 
     @property
     def openai_url(self) -> str:
@@ -44,7 +47,7 @@ class RunningMockLLM:
         return self.model.barriers
 
     @property
-    def clock(self) -> Clock:
+    def clock(self) -> ControlledClock:
         """The clock; only for a test in the server's own event loop."""
         return self.model.clock
 
@@ -69,6 +72,8 @@ async def running_mock_llm(
     Leaving the block, by cancellation too, closes every connection.
     """
     chosen = settings or MockLLMSettings()
+    token = chosen.admin_token or secrets.token_urlsafe(16)
+    chosen = replace(chosen, admin_token=token)
     model = make_model(chosen, await anyio.to_thread.run_sync(resolve_scenario, scenario))
 
     async def run(*, task_status: TaskStatus[str]) -> None:
@@ -77,7 +82,7 @@ async def running_mock_llm(
     async with anyio.create_task_group() as tasks:
         url = await tasks.start(run)
         try:
-            yield RunningMockLLM(url, model)
+            yield RunningMockLLM(url, model, token)
         finally:
             tasks.cancel_scope.cancel()
 
