@@ -26,6 +26,8 @@ class ErrorCode(StrEnum):
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     NOT_SUPPORTED = "not_supported"
+    EPOCH_CHANGED = "epoch_changed"
+    """The position belongs to a log that is gone. The event carries the epoch of the log there is now."""
     MODEL_UNREACHABLE = "model_unreachable"
     MODEL_REFUSED = "model_refused"
     MODEL_BROKE_OFF = "model_broke_off"
@@ -50,6 +52,8 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=T
     """Place in the thread's log, from 1, without gaps within an epoch."""
     epoch: str | UnsetType = UNSET
     """Names the log that `seq` counts in. A new epoch means that old positions say nothing."""
+    first_seq: int | UnsetType = UNSET
+    """Set when adjacent pieces of text were merged for a slow reader: this event stands for `first_seq` to `seq`."""
 
 
 class WelcomePayload(Struct, frozen=True, kw_only=True):

@@ -59,11 +59,12 @@ class Unsubscribe(ClientMessage, frozen=True, kw_only=True, tag="unsubscribe"):
 
 
 class Resume(ClientMessage, frozen=True, kw_only=True, tag="resume"):
-    """Ask for everything of a thread after the last event that was seen."""
+    """Ask for everything of a thread after the last event that was seen, and for what comes from then on."""
 
     thread_id: Identifier
     epoch: str
-    seq: Annotated[int, Meta(ge=0)]
+    seq: Annotated[int, Meta(ge=0)] | None = None
+    """The last event that was seen; 0 for all of them, left out for those after the last `ack`."""
 
 
 class Ack(ClientMessage, frozen=True, kw_only=True, tag="ack"):

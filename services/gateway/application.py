@@ -8,9 +8,11 @@ from typing import Final, Self, final
 import anyio
 from anyio import to_thread
 
-from chat_protocol.close_codes import CloseCode
-from chat_protocol.messages import Ping, UserMessage
+from chat_protocol.messages import Ack, Auth, Cancel, Ping, Resume, UserMessage
+from gateway.delivery.handlers import AckHandler, AuthHandler, PingHandler, ResumeHandler
 from gateway.delivery.hub import Hub
+from gateway.delivery.watch import ExpiryWatch
+from gateway.drain import drain
 from gateway.identity.tokens import TokenVerifier
 from gateway.ids import IdGenerator
 from gateway.model.llm_gateway import LLMGateway
@@ -23,12 +25,11 @@ from gateway.tools.calculator import Calculator
 from gateway.tools.search import Search
 from gateway.tools.toolbox import Toolbox
 from gateway.turns.engine import ExecutionEngineFactory
-from gateway.turns.handlers import AgentHandler, PingHandler
+from gateway.turns.handlers import AgentHandler, CancelHandler
 from gateway.turns.router import MessageRouter
 from gateway.turns.service import MessageHandlerService
 
 _FLUSH_SECONDS: Final = 5.0
-_CLOSE_SECONDS: Final = 2.0
 
 
 @final
@@ -60,6 +61,12 @@ class Gateway:
         """
         ids = IdGenerator()
         hub = Hub()
+        verifier = TokenVerifier(
+            settings.jwt_keys,
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+            leeway=settings.jwt_leeway,
+        )
         async with Database.open(settings.database_url, threads=settings.database_threads) as database:
             epoch = await open_log(database, ids)
             history = History(database)
@@ -78,31 +85,37 @@ class Gateway:
                 await writing.start(journal.run)
                 try:
                     async with anyio.create_task_group() as running:
-                        await running.start(service.queue.run)
-                        yield cls(
-                            settings=settings,
-                            ids=ids,
-                            epoch=epoch,
-                            verifier=TokenVerifier(
-                                settings.jwt_keys,
-                                issuer=settings.jwt_issuer,
-                                audience=settings.jwt_audience,
-                                leeway=settings.jwt_leeway,
-                            ),
-                            database=database,
-                            journal=journal,
-                            history=history,
-                            hub=hub,
-                            service=service,
-                            router=MessageRouter({UserMessage: AgentHandler(service, ids), Ping: PingHandler(ids)}),
-                        )
-                        running.cancel_scope.cancel()
+                        try:
+                            await service.recover()
+                            await running.start(service.queue.run)
+                            running.start_soon(ExpiryWatch(hub, interval=settings.expiry_interval).run)
+                            yield cls(
+                                settings=settings,
+                                ids=ids,
+                                epoch=epoch,
+                                verifier=verifier,
+                                database=database,
+                                journal=journal,
+                                history=history,
+                                hub=hub,
+                                service=service,
+                                router=MessageRouter(
+                                    {
+                                        Auth: AuthHandler(verifier),
+                                        UserMessage: AgentHandler(service, ids),
+                                        Cancel: CancelHandler(service),
+                                        Resume: ResumeHandler(history, epoch),
+                                        Ack: AckHandler(journal, epoch),
+                                        Ping: PingHandler(ids),
+                                    }
+                                ),
+                            )
+                        finally:
+                            service.queue.stop()
+                            running.cancel_scope.cancel()
                 finally:
                     journal.close(grace=_FLUSH_SECONDS)
 
-    async def close_connections(self) -> None:
-        """Tell every connection to come back later, and wait a moment for them to go. Shielded from cancellation."""
-        for connection in self.hub:
-            connection.close(CloseCode.DRAINING, "the gateway is shutting down; reconnect and resume")
-        with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
-            await self.hub.wait_empty()
+    async def drain(self) -> None:
+        """Bring the gateway to rest before it is closed. See `gateway.drain`."""
+        await drain(self.service, self.hub, self.ids, self.settings)

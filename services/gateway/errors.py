@@ -47,11 +47,14 @@ class TokenRefusedError(GatewayError):
 class RequestError(GatewayError):
     """A request that cannot be done. It is answered with an `error_event`."""
 
-    def __init__(self, code: ErrorCode, text: str, *, field: str | None = None, retryable: bool = False) -> None:
+    def __init__(
+        self, code: ErrorCode, text: str, *, field: str | None = None, retryable: bool = False, epoch: str | None = None
+    ) -> None:
         self.code = code
         self.text = text
         self.field = field
         self.retryable = retryable
+        self.epoch = epoch
         super().__init__(text)
 
 

@@ -1,21 +1,33 @@
-"""The two ASGI servers behind one interface: `run` until `stop`, without signal handlers."""
+"""The two ASGI servers behind one interface: `run` until `stop`, without signal handlers.
+
+Both are set up so that a client that does not read, or is gone without a word, cannot hold anything for long.
+"""
 
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from asyncio.transports import BaseTransport, Transport
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final, Protocol, cast, final
 
-import anycorn
 import anycorn.config
-import anycorn.run
+import anycorn.tcp_server
+import anycorn.typing
 import anycorn.utils
+import anycorn.worker_context
 import anyio
 import uvicorn
-from anyio.abc import TaskStatus
+from anyio.abc import SocketListener, SocketStream, TaskStatus
 from starlette.applications import Starlette
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from gateway.logs import get_logger
+from gateway.settings import Settings
 
 _STOP_SECONDS: Final = 3
+_WRITE_BUFFER: Final = 32 << 10
+"""Bytes in a transport's buffer, beyond which writers wait."""
 
 
 class HTTPServer(Protocol):
@@ -34,12 +46,14 @@ class HTTPServer(Protocol):
 class UvicornServer:
     """uvicorn with the sans-IO WebSocket implementation, for asyncio."""
 
-    def __init__(self, app: Starlette, listener: socket.socket, *, max_frame_bytes: int) -> None:
+    def __init__(self, app: Starlette, listener: socket.socket, settings: Settings) -> None:
         self._listener = listener
         config = uvicorn.Config(
             app,
-            ws="websockets-sansio",
-            ws_max_size=max_frame_bytes,
+            ws=_websocket_protocol(settings.send_timeout),
+            ws_max_size=settings.max_frame_bytes,
+            ws_ping_interval=settings.heartbeat,
+            ws_ping_timeout=settings.heartbeat_timeout,
             ws_per_message_deflate=False,
             lifespan="off",
             log_config=None,
@@ -78,41 +92,123 @@ class _Uvicorn(uvicorn.Server):
         self._on_started()
 
 
+def _websocket_protocol(close_timeout: float) -> type[WebSocketsSansIOProtocol]:
+    class ImpatientProtocol(WebSocketsSansIOProtocol):
+        """Closes also when the client does not read: the close frame goes behind what is buffered already."""
+
+        def connection_made(self, transport: BaseTransport) -> None:
+            super().connection_made(transport)
+            cast("Transport", transport).set_write_buffer_limits(high=_WRITE_BUFFER)
+
+        async def send(self, message: Any) -> None:
+            if message["type"] == "websocket.close":
+                # Without this the close would wait for the very reader that it gives up on.
+                self.writable.set()
+                self.loop.call_later(close_timeout, self.transport.abort)
+            await super().send(message)
+
+    return ImpatientProtocol
+
+
 @final
 class TrioServer:
-    """anycorn, for trio."""
+    """anycorn's protocol handling over streams of our own, for trio."""
 
-    def __init__(self, app: Starlette, listener: socket.socket, *, max_frame_bytes: int) -> None:
+    def __init__(self, app: Starlette, listener: socket.socket, settings: Settings) -> None:
         config = anycorn.config.Config()
-        config.websocket_max_message_size = max_frame_bytes
+        config.websocket_max_message_size = settings.max_frame_bytes
         config.websocket_permessage_deflate = False
+        config.websocket_ping_interval = settings.heartbeat
+        # Pongs are bytes, too: a client that answers pings is never silent for this long.
+        config.read_timeout = cast("int", settings.heartbeat + settings.heartbeat_timeout)
         config.include_server_header = False
         config.graceful_timeout = _STOP_SECONDS
         config.accesslog = None
         config.errorlog = logging.getLogger("anycorn.error")
-        config.alpn_protocols = ["http/1.1"]
         self._config = config
+        self._send_timeout = settings.send_timeout
         self._app = anycorn.utils.wrap_app(cast("Any", app), config.wsgi_max_body_size, "asgi")
-        # The server closes what it is given, and so does whoever bound it.
-        self._sockets = anycorn.config.Sockets([], [listener.dup()], [])
+        self._listener = listener
+        self._stopped = anycorn.worker_context.EventWrapper()
         self._stopping = anyio.Event()
+        self._log = get_logger("gateway.server")
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """See `HTTPServer.run`."""
-
-        class Started:
-            def started(self, _binds: object = None) -> None:
-                task_status.started()
-
+        # The listener closes what it is given, and so does whoever bound the socket.
         with anyio.CancelScope(shield=True):
-            await anycorn.run.worker_serve(
-                self._app,
-                self._config,
-                sockets=self._sockets,
-                shutdown_trigger=self._stopping.wait,
-                task_status=Started(),
-            )
+            async with (
+                await SocketListener.from_socket(self._listener.dup()) as listener,
+                anyio.create_task_group() as connections,
+            ):
+                async with anyio.create_task_group() as accepting:
+                    accepting.start_soon(partial(listener.serve, self._serve_one, task_group=connections))
+                    task_status.started()
+                    await self._stopping.wait()
+                    accepting.cancel_scope.cancel()
+                await self._stopped.set()
+                connections.cancel_scope.deadline = anyio.current_time() + _STOP_SECONDS
 
     def stop(self) -> None:
         """See `HTTPServer.stop`."""
         self._stopping.set()
+
+    async def _serve_one(self, stream: SocketStream) -> None:
+        ended = anyio.Event()
+        server = anycorn.tcp_server.TCPServer(
+            self._app,
+            self._config,
+            _ConnectionContext(self._stopped, ended),
+            cast("Any", anycorn.typing.ConnectionState({})),
+            cast("SocketStream", _ImpatientStream(stream, self._send_timeout, ended)),
+        )
+        try:
+            await server.run()
+        except Exception:  # noqa: BLE001  whatever one client sends must not end the others' connections
+            self._log.exception("connection failed")
+
+
+@final
+class _ConnectionContext(anycorn.worker_context.WorkerContext):
+    """A context for one connection, so that what waits between two pings ends with the connection."""
+
+    def __init__(self, stopped: anycorn.worker_context.EventWrapper, ended: anyio.Event) -> None:
+        super().__init__(None)
+        self.terminated = stopped
+        self._ended = ended
+
+    async def sleep(self, wait: float) -> None:  # type: ignore[override]  # a static method there, called on the object
+        with anyio.move_on_after(wait):
+            await self._ended.wait()
+
+
+@final
+class _ImpatientStream(anyio.abc.ByteStream):
+    """A stream whose writes fail when the other side takes nothing for too long."""
+
+    def __init__(self, stream: SocketStream, send_timeout: float, ended: anyio.Event) -> None:
+        self._stream = stream
+        self._send_timeout = send_timeout
+        self._ended = ended
+
+    @property
+    def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
+        return self._stream.extra_attributes
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        try:
+            return await self._stream.receive(max_bytes)
+        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            self._ended.set()
+            raise
+
+    async def send(self, item: bytes) -> None:
+        with anyio.fail_after(self._send_timeout):
+            await self._stream.send(item)
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        self._ended.set()
+        await self._stream.aclose()

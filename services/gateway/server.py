@@ -43,14 +43,14 @@ async def _serve_until_cancelled(gateway: Gateway, listener: socket.socket, task
             await anyio.sleep_forever()
         finally:
             # The server is shielded: first the clients hear why, then it stops.
-            await gateway.close_connections()
+            await gateway.drain()
             server.stop()
 
 
 def _make_server(app: Starlette, listener: socket.socket, settings: Settings) -> HTTPServer:
     if sniffio.current_async_library() == "trio":
-        return TrioServer(app, listener, max_frame_bytes=settings.max_frame_bytes)
-    return UvicornServer(app, listener, max_frame_bytes=settings.max_frame_bytes)
+        return TrioServer(app, listener, settings)
+    return UvicornServer(app, listener, settings)
 
 
 def _bind(host: str, port: int) -> socket.socket:

@@ -67,6 +67,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Larger WebSocket messages are not even read to the end: the connection is closed with 1009."""
     outbound_bytes: Bytes = 1 << 20
     """Unread bytes that a connection may have before it is evicted."""
+    coalesce_bytes: Bytes = 16 << 10
+    """Unread bytes beyond which adjacent pieces of text are merged."""
+    expiry_interval: Seconds = 1.0
+    """Time between two looks for tokens that have expired."""
+    heartbeat: Seconds = 20.0
+    """Time between two pings to a client."""
+    heartbeat_timeout: Seconds = 20.0
+    """How long a client may take to answer one."""
+    send_timeout: Seconds = 5.0
+    """How long one write may be held up by a client that does not read, on trio."""
+    drain_timeout: Seconds = 10.0
+    """How long runs under way may go on when the gateway is stopped."""
+    drain_spread: Annotated[float, msgspec.Meta(ge=0, le=600)] = 2.0
+    """Longest time over which connections are closed when the gateway is stopped."""
+    drain_retry: Seconds = 5.0
+    """Clients are told to come back after a random part of this."""
+    llm_retries: Annotated[int, msgspec.Meta(ge=0, le=10)] = 2
+    """Further tries of a model call that failed before it said anything."""
+    llm_retry_delay: Seconds = 0.25
+    """Delay before the first further try; it doubles with each."""
+    breaker_failures: Count = 5
+    """Model calls that fail in a row before the model is left alone for a while."""
+    breaker_pause: Seconds = 10.0
+    """How long it is left alone."""
     log_level: str = "info"
 
     def __repr__(self) -> str:

@@ -81,23 +81,36 @@ class Connection:
         following = self._following[logged.thread_key]
         was_live = following.live
         if following.published(logged.seq):
-            self._put(logged.frame)
+            self._put(logged.frame, logged.event)
         elif was_live and not following.live:
             self._catch_up(following)
 
+    def position(self, address: ThreadAddress) -> int | None:
+        """The last event of the thread that was queued for the client. None: the thread is not followed."""
+        following = self._following.get(address.thread_key)
+        return None if following is None else following.seq
+
+    def authenticate(self, principal: Principal) -> None:
+        """Go on under a fresh token of the same user."""
+        self.principal = principal
+
     def close(self, code: CloseCode, reason: str) -> None:
-        """Ask the connection to end: what waits is dropped and the client is told why."""
+        """Ask the connection to end now: what waits is dropped, and the client is told why."""
         if self.closing is None:
-            self.closing = (code, reason.encode()[:_LONGEST_REASON].decode(errors="ignore"))
-            self.outbox.discard()
-            if self._stop is not None:
-                self._stop()
+            self.closing = (code, _shorten(reason))
+        self.outbox.discard()
+        if self._stop is not None:
+            self._stop()
+
+    def finish(self, code: CloseCode, reason: str) -> None:
+        """Ask the connection to end once everything that waits is written."""
+        if self.closing is None:
+            self.closing = (code, _shorten(reason))
+            self.outbox.close()
 
     def on_close(self, stop: Callable[[], None]) -> None:
-        """Call `stop` when `close` is called; at once when it was called already."""
+        """Call `stop` when `close` is called."""
         self._stop = stop
-        if self.closing is not None:
-            stop()
 
     async def replay(self, history: History) -> None:
         """Bring the followed threads from the log to the live events. Runs beside the reader until cancelled."""
@@ -126,10 +139,14 @@ class Connection:
             if not page:
                 following.reached_end()
 
-    def _put(self, frame: str) -> None:
+    def _put(self, frame: str, event: AnyEvent | None = None) -> None:
         try:
-            self.outbox.put(frame)
+            self.outbox.put(frame, event)
         except OutboxFullError:
             position = next(iter(self._following.values()), None)
             where = f" seq={position.seq} thread={position.address.thread_id}" if position else ""
             self.close(CloseCode.SLOW_READER, f"too slow; resume{where}")
+
+
+def _shorten(reason: str) -> str:
+    return reason.encode()[:_LONGEST_REASON].decode(errors="ignore")

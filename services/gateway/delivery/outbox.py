@@ -1,11 +1,35 @@
-"""The frames that wait to be written to one connection, bounded in bytes."""
+"""The frames that wait to be written to one connection: bounded in bytes, with text merged for a slow reader.
+
+Below `coalesce_bytes` every event goes out as it is. Above, a piece of text joins the piece before it when both belong
+to the same run and nothing lies between them. Anything else is kept as it is, and beyond `max_bytes` the reader is too
+slow to be served.
+"""
 
 from collections import deque
-from typing import final
+from dataclasses import dataclass
+from typing import Final, final
 
 import anyio
+import msgspec
+from msgspec import UNSET, structs
 
+from chat_protocol.decoding import encode
+from chat_protocol.events import AgentThinking, AnyEvent, PartialResult
 from gateway.errors import OutboxFullError
+
+_LARGEST_MERGE: Final = 32 << 10
+"""A merged text grows no further than this, in characters, so that merging stays cheap."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    frame: str
+    size: int
+    event: PartialResult | AgentThinking | None = None
+    """The event, when text may join it."""
+    texts: list[str] | None = None
+    """Its text and what has joined it; `frame` is stale once there are several."""
+    length: int = 0
 
 
 @final
@@ -14,12 +38,15 @@ class Outbox:
 
     Args:
         max_bytes: most UTF-8 bytes that may wait.
+        coalesce_bytes: bytes beyond which adjacent pieces of text are merged.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, *, coalesce_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._frames: deque[tuple[str, int]] = deque()
+        self._coalesce_bytes = coalesce_bytes
+        self._waiting: deque[_Waiting] = deque()
         self._bytes = 0
+        self._merged = 0
         self._closed = False
         self._changed = anyio.Event()
         self._drained = anyio.Event()
@@ -29,19 +56,29 @@ class Outbox:
         """UTF-8 bytes that wait."""
         return self._bytes
 
-    def put(self, frame: str) -> None:
+    @property
+    def merged(self) -> int:
+        """Events that have joined another one so far."""
+        return self._merged
+
+    def put(self, frame: str, event: AnyEvent | None = None) -> None:
         """Add a frame. Never waits.
+
+        Args:
+            frame: what to write.
+            event: what the frame holds, when it may be merged.
 
         Raises:
             OutboxFullError: the reader has fallen too far behind; the frame was not taken.
         """
         if self._closed:
             return
-        size = len(frame) if frame.isascii() else len(frame.encode("utf-8", "surrogatepass"))
-        # A single frame is always taken, or a large one could never be sent at all.
-        if self._frames and self._bytes + size > self._max_bytes:
-            raise OutboxFullError(f"{self._bytes} bytes are unread, the limit is {self._max_bytes}")
-        self._frames.append((frame, size))
+        mergeable = event if isinstance(event, PartialResult | AgentThinking) else None
+        if mergeable is not None and self._bytes >= self._coalesce_bytes and self._merge(mergeable):
+            return
+        size = _size(frame)
+        self._make_room(size)
+        self._waiting.append(_Waiting(frame, size, mergeable))
         self._bytes += size
         self._changed.set()
 
@@ -59,19 +96,66 @@ class Outbox:
 
     def discard(self) -> None:
         """Drop what waits and take nothing more."""
-        self._frames.clear()
+        self._waiting.clear()
         self._bytes = 0
         self.close()
 
     async def get(self) -> str | None:
         """The next frame, waiting for it; None once closed and empty."""
-        while not self._frames:
+        while not self._waiting:
             if self._closed:
                 return None
             self._changed = anyio.Event()
             await self._changed.wait()
-        frame, size = self._frames.popleft()
-        self._bytes -= size
+        first = self._waiting.popleft()
+        self._bytes -= first.size
         if self._bytes * 2 < self._max_bytes:
             self._drained.set()
-        return frame
+        return first.frame if first.texts is None else _encode_merged(first)
+
+    def _make_room(self, size: int) -> None:
+        # A single frame is always taken, or a large one could never be sent at all.
+        if self._waiting and self._bytes + size > self._max_bytes:
+            raise OutboxFullError(f"{self._bytes} bytes are unread, the limit is {self._max_bytes}")
+
+    def _merge(self, event: PartialResult | AgentThinking) -> bool:
+        last = self._waiting[-1] if self._waiting else None
+        if last is None or last.event is None or not _adjacent(last.event, event):
+            return False
+        if last.texts is None:
+            last.texts = [last.event.payload.text]
+            last.length = len(last.event.payload.text)
+        text = event.payload.text
+        if last.length + len(text) > _LARGEST_MERGE:
+            return False
+        # What JSON makes of the text is not known before it is written, so its escaped form is counted.
+        size = len(msgspec.json.encode(text)) - 2
+        self._make_room(size)
+        first_seq = last.event.seq if last.event.first_seq is UNSET else last.event.first_seq
+        last.event = structs.replace(event, first_seq=first_seq)
+        last.texts.append(text)
+        last.length += len(text)
+        last.size += size
+        self._bytes += size
+        self._merged += 1
+        return True
+
+
+def _adjacent(earlier: PartialResult | AgentThinking, later: PartialResult | AgentThinking) -> bool:
+    return (
+        type(earlier) is type(later)
+        and earlier.run_id == later.run_id
+        and earlier.seq is not UNSET
+        and later.seq == earlier.seq + 1
+    )
+
+
+def _encode_merged(waiting: _Waiting) -> str:
+    if waiting.event is None or waiting.texts is None:
+        return waiting.frame
+    payload = structs.replace(waiting.event.payload, text="".join(waiting.texts))
+    return encode(structs.replace(waiting.event, payload=payload)).decode()
+
+
+def _size(frame: str) -> int:
+    return len(frame) if frame.isascii() else len(frame.encode("utf-8", "surrogatepass"))

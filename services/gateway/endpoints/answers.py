@@ -32,8 +32,9 @@ _INTERNAL = "Something went wrong here. Try again; if it happens again, tell the
 class Answers:
     """Handles client frames: whatever is wrong with one, the client is told and the connection lives on."""
 
-    def __init__(self, ids: IdGenerator, settings: Settings) -> None:
+    def __init__(self, ids: IdGenerator, epoch: str, settings: Settings) -> None:
         self._ids = ids
+        self._epoch = epoch
         self._settings = settings
         self._log = get_logger("gateway.requests")
 
@@ -53,7 +54,12 @@ class Answers:
         except RequestError as error:
             connection.send(
                 self.refused(
-                    error.code, error.text, field=error.field, request_id=request_id, retryable=error.retryable
+                    error.code,
+                    error.text,
+                    field=error.field,
+                    request_id=request_id,
+                    retryable=error.retryable,
+                    epoch=error.epoch,
                 )
             )
         except Exception:  # noqa: BLE001  a fault in one request must not end the connection
@@ -69,21 +75,26 @@ class Answers:
         field: str | None = None,
         request_id: str | None = None,
         retryable: bool = False,
+        epoch: str | None = None,
     ) -> ErrorEvent:
         """An `error_event` about a request."""
         payload = ErrorPayload(
             code=code, text=text, field=field or UNSET, request_id=request_id or UNSET, retryable=retryable
         )
-        return ErrorEvent(**self._envelope(), payload=payload)
+        return ErrorEvent(**self._envelope(), epoch=epoch or UNSET, payload=payload)
 
     def welcome(self, connection: Connection) -> Welcome:
         """The first event of a connection."""
         payload = WelcomePayload(
             connection_id=connection.id,
             protocol_version=PROTOCOL_VERSION,
-            limits=Limits(max_inbound_bytes=self._settings.max_inbound_bytes, queue_size=self._settings.queue_size),
+            limits=Limits(
+                max_inbound_bytes=self._settings.max_inbound_bytes,
+                queue_size=self._settings.queue_size,
+                heartbeat_seconds=self._settings.heartbeat,
+            ),
         )
-        return Welcome(**self._envelope(), user_id=connection.principal.user_id, payload=payload)
+        return Welcome(**self._envelope(), user_id=connection.principal.user_id, epoch=self._epoch, payload=payload)
 
     def frame(self, event: AnyEvent) -> str:
         """An event as it goes over the wire."""

@@ -24,7 +24,7 @@ from gateway.logs import get_logger
 SUBPROTOCOL: Final = "streamproof.v1"
 _BEARER_SUBPROTOCOL: Final = "bearer."
 _BEARER_HEADER: Final = "bearer "
-_CLOSE_SECONDS: Final = 1.0
+_CLOSE_SECONDS: Final = 5.0
 
 _GONE: Final = (WebSocketDisconnect, WebSocketDisconnected)
 
@@ -35,7 +35,7 @@ class WebSocketEndpoint:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._answers = Answers(gateway.ids, gateway.settings)
+        self._answers = Answers(gateway.ids, gateway.epoch, gateway.settings)
         self._log = get_logger("gateway.websocket")
 
     async def serve(self, websocket: WebSocket) -> None:
@@ -81,7 +81,7 @@ class WebSocketEndpoint:
 
     async def _serve_user(self, websocket: WebSocket, principal: Principal) -> None:
         gateway = self._gateway
-        outbox = Outbox(gateway.settings.outbound_bytes)
+        outbox = Outbox(gateway.settings.outbound_bytes, coalesce_bytes=gateway.settings.coalesce_bytes)
         connection = Connection(gateway.ids.connection(), principal, gateway.hub, outbox)
         with structlog.contextvars.bound_contextvars(connection_id=connection.id, user_id=principal.user_id):
             self._log.info("connected", tenant_id=principal.tenant_id)
@@ -114,7 +114,9 @@ async def _write(websocket: WebSocket, connection: Connection, group: TaskGroup)
         while (frame := await connection.outbox.get()) is not None:
             await websocket.send_text(frame)
     except _GONE:
-        group.cancel_scope.cancel()
+        pass
+    # Gone, or asked to finish and everything is written: either way there is nothing left to do.
+    group.cancel_scope.cancel()
 
 
 async def _receive(websocket: WebSocket) -> str | bytes:

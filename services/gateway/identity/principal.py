@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import final
 
+from gateway.storage.schema import ThreadAddress, user_key_of
+
 
 @final
 @dataclass(frozen=True, slots=True)
@@ -14,3 +16,12 @@ class Principal:
     roles: frozenset[str]
     expires_at: float
     """When the token ends, in seconds since the Unix epoch."""
+
+    @property
+    def user_key(self) -> str:
+        """Key of what belongs to the user."""
+        return user_key_of(self.tenant_id, self.user_id)
+
+    def thread(self, thread_id: str) -> ThreadAddress:
+        """The user's thread of that name. There is no way to name another user's."""
+        return ThreadAddress(self.tenant_id, self.user_id, thread_id)

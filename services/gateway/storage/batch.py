@@ -10,10 +10,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from chat_protocol.decoding import encode
 from chat_protocol.events import AnyEvent
-from gateway.storage.entries import Accepted, LoggedEvent, NewEvent, NewTurn
+from gateway.storage.entries import Accepted, LoggedEvent, NewAck, NewEvent, NewTurn
 from gateway.storage.schema import ThreadAddress, events, messages, runs, threads, users
 
-Entry = NewTurn | NewEvent
+Entry = NewTurn | NewEvent | NewAck
 
 
 @final
@@ -32,6 +32,7 @@ class _Rows:
     messages: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
     statuses: list[dict[str, Any]] = field(default_factory=list)
+    acks: dict[str, int] = field(default_factory=dict)
 
 
 @final
@@ -61,6 +62,8 @@ class BatchWriter:
             connection.execute(insert(messages), rows.messages)
         if rows.statuses:
             _update_runs(connection, rows.statuses)
+        if rows.acks:
+            _store_acks(connection, rows.acks)
         return written
 
     def _place(
@@ -68,6 +71,10 @@ class BatchWriter:
     ) -> Written:
         if isinstance(entry, NewTurn):
             return self._place_turn(entry, known, last, rows)
+        if isinstance(entry, NewAck):
+            key = entry.address.thread_key
+            rows.acks[key] = max(entry.seq, rows.acks.get(key, 0))
+            return Written(None)
         logged = self._log(entry.address, entry.event, last, rows)
         run_id = str(entry.event.run_id)
         if entry.status is not None:
@@ -187,6 +194,15 @@ def _store_last_seqs(connection: Connection, rows: Iterable[dict[str, Any]], las
     statement = update(threads).where(threads.c.thread_key == bindparam("key")).values(last_seq=bindparam("last"))
     keys = sorted({row["thread_key"] for row in rows})
     connection.execute(statement, [{"key": key, "last": last[key]} for key in keys])
+
+
+def _store_acks(connection: Connection, acks: dict[str, int]) -> None:
+    statement = (
+        update(threads)
+        .where(threads.c.thread_key == bindparam("key"), threads.c.acked_seq < bindparam("acked"))
+        .values(acked_seq=bindparam("acked"))
+    )
+    connection.execute(statement, [{"key": key, "acked": seq} for key, seq in sorted(acks.items())])
 
 
 def _update_runs(connection: Connection, rows: Iterable[dict[str, Any]]) -> None:

@@ -51,6 +51,15 @@ class NewEvent:
 
 @final
 @dataclass(frozen=True, slots=True)
+class NewAck:
+    """The owner of a thread has everything up to and including `seq`."""
+
+    address: ThreadAddress
+    seq: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class LoggedEvent:
     """A committed event: what goes to whoever follows the thread."""
 

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, select
 
 from gateway.ids import IdGenerator
 from gateway.storage.database import Database
-from gateway.storage.schema import ThreadAddress, events, log, messages, metadata, threads
+from gateway.storage.entries import RunStatus
+from gateway.storage.schema import ThreadAddress, events, log, messages, metadata, runs, threads
 
 
 @final
@@ -18,6 +19,8 @@ class Thread:
     thread_id: str
     last_seq: int
     """Place of its newest event."""
+    acked_seq: int
+    """Everything up to here has arrived at its owner."""
     created_at: str
 
 
@@ -36,6 +39,19 @@ class StoredMessage:
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class UnfinishedRun:
+    """A run that had not ended when the gateway did."""
+
+    run_id: str
+    status: RunStatus
+    request: str
+    """The request's context, as it was stored."""
+    content: str
+    seq: int
+
+
+@final
 class History:
     """Reads what the journal wrote. Every call is one transaction and sees only committed things."""
 
@@ -46,7 +62,7 @@ class History:
         """The thread, or None when its owner has none of that name. Raises StorageError."""
         query = select(threads).where(threads.c.thread_key == address.thread_key)
         row = await self._database.run(lambda connection: connection.execute(query).first())
-        return None if row is None else Thread(row.thread_id, row.last_seq, row.created_at)
+        return None if row is None else Thread(row.thread_id, row.last_seq, row.acked_seq, row.created_at)
 
     async def get_history(
         self, address: ThreadAddress, *, before_seq: int | None = None, limit: int = 50
@@ -72,6 +88,20 @@ class History:
         )
         rows = await self._database.run(lambda connection: connection.execute(query).all())
         return [(row.seq, row.frame) for row in rows]
+
+    async def get_unfinished_runs(self) -> list[UnfinishedRun]:
+        """Runs that are queued or running, in the order in which they were accepted. Raises StorageError."""
+        query = (
+            select(runs.c.run_id, runs.c.status, runs.c.request, messages.c.content, messages.c.seq)
+            .join(
+                messages,
+                and_(messages.c.thread_key == runs.c.thread_key, messages.c.seq == runs.c.accepted_seq),
+            )
+            .where(runs.c.status.in_(("queued", "running")))
+            .order_by(runs.c.created_at, messages.c.seq)
+        )
+        rows = await self._database.run(lambda connection: connection.execute(query).all())
+        return [UnfinishedRun(row.run_id, row.status, row.request, row.content, row.seq) for row in rows]
 
 
 async def open_log(database: Database, ids: IdGenerator) -> str:

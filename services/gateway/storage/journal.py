@@ -16,7 +16,7 @@ from gateway.errors import BusyError, StorageError
 from gateway.logs import get_logger
 from gateway.storage.batch import BatchWriter, Entry, Written
 from gateway.storage.database import Database
-from gateway.storage.entries import Accepted, LoggedEvent, NewEvent, NewTurn
+from gateway.storage.entries import Accepted, LoggedEvent, NewAck, NewEvent, NewTurn
 
 _FIRST_RETRY: Final = 0.05
 _LAST_RETRY: Final = 1.0
@@ -128,8 +128,8 @@ class Journal:
             )
         return pending.written.accepted
 
-    async def append(self, entry: NewEvent) -> None:
-        """Queue an event. Waits while the queue is full, not for the commit."""
+    async def append(self, entry: NewEvent | NewAck) -> None:
+        """Queue an event or an ack. Waits while the queue is full, not for the commit."""
         await self._put(_Pending(entry))
 
     async def append_and_wait(self, entry: NewEvent) -> None:

@@ -51,6 +51,7 @@ threads: Final = Table(
     Column("user_key", String(32), ForeignKey("users.user_key"), nullable=False, index=True),
     Column("thread_id", String(128), nullable=False),
     Column("last_seq", BigInteger, nullable=False),
+    Column("acked_seq", BigInteger, nullable=False, server_default="0"),
     Column("created_at", String(32), nullable=False),
 )
 
@@ -108,11 +109,16 @@ class ThreadAddress(NamedTuple):
 
     @property
     def user_key(self) -> str:
-        return _key(self.tenant_id, self.user_id)
+        return user_key_of(self.tenant_id, self.user_id)
 
     @property
     def thread_key(self) -> str:
         return _key(*self)
+
+
+def user_key_of(tenant_id: str, user_id: str) -> str:
+    """Key of the rows that belong to a user."""
+    return _key(tenant_id, user_id)
 
 
 def _key(*parts: str) -> str:

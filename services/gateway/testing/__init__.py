@@ -3,13 +3,14 @@
 Needs no pytest; the fixtures of a test suite are two lines around `running_gateway`.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
 import anyio
+from anyio.abc import TaskStatus
 
 from gateway.identity.tokens import DEFAULT_TENANT, TokenIssuer
 from gateway.server import serve
@@ -27,7 +28,7 @@ def make_settings(database: Path | str, llm_base_url: str, **overrides: Any) -> 
         overrides: fields of `Settings`.
     """
     url = database if isinstance(database, str) else f"sqlite:///{database / 'gateway.sqlite3'}"
-    values = {"jwt_keys": TEST_KEYS, "port": 0, "database_url": url, "llm_base_url": llm_base_url}
+    values = {"jwt_keys": TEST_KEYS, "port": 0, "database_url": url, "llm_base_url": llm_base_url, "drain_timeout": 0.2}
     return Settings.from_mapping(values | overrides)
 
 
@@ -39,6 +40,8 @@ class RunningGateway:
     url: str
     """Base URL, `http://127.0.0.1:PORT`."""
     settings: Settings
+    stop: Callable[[], None]
+    """Begins to stop the gateway, as a signal would, and returns at once."""
 
     @property
     def ws_url(self) -> str:
@@ -67,9 +70,15 @@ class RunningGateway:
 @asynccontextmanager
 async def running_gateway(settings: Settings) -> AsyncIterator[RunningGateway]:
     """Serve a gateway in this process until the block ends."""
+    scope = anyio.CancelScope()
+
+    async def run(*, task_status: TaskStatus[str]) -> None:
+        with scope:
+            await serve(settings, task_status=task_status)
+
     async with anyio.create_task_group() as group:
-        url = await group.start(lambda *, task_status: serve(settings, task_status=task_status))
+        url = await group.start(run)
         try:
-            yield RunningGateway(url, settings)
+            yield RunningGateway(url, settings, scope.cancel)
         finally:
-            group.cancel_scope.cancel()
+            scope.cancel()

@@ -1,10 +1,8 @@
-"""Handlers of client messages, one class for one kind of request."""
+"""Handlers of the messages that start and stop turns."""
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, final
 
-from chat_protocol.events import Pong, PongPayload, format_timestamp
-from chat_protocol.messages import Ping, UserMessage
+from chat_protocol.messages import Cancel, UserMessage
 from gateway.ids import IdGenerator
 from gateway.storage.entries import Accepted
 from gateway.turns.context import UserExecutionContext
@@ -48,13 +46,19 @@ class AgentHandler:
 
 
 @final
-class PingHandler:
-    """Answers `ping`."""
+class CancelHandler:
+    """Stops runs."""
 
-    def __init__(self, ids: IdGenerator) -> None:
-        self._ids = ids
+    def __init__(self, service: MessageHandlerService) -> None:
+        self._service = service
 
-    async def handle(self, connection: "Connection", message: Ping) -> None:
-        """Send `pong` with the same nonce."""
-        timestamp = format_timestamp(datetime.now(UTC))
-        connection.send(Pong(id=self._ids.event(), timestamp=timestamp, payload=PongPayload(nonce=message.nonce)))
+    async def handle(self, connection: "Connection", message: Cancel) -> None:
+        """Stop the run; its last event says that it was cancelled.
+
+        Raises:
+            RequestError: the user has no such run under way.
+        """
+        user_key = connection.principal.user_key
+        turn = self._service.cancel(user_key, message.run_id)
+        if turn is not None:
+            await self._service.report_cancelled(turn)

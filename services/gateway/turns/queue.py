@@ -66,6 +66,7 @@ class TurnQueue:
         self._closed = False
         self._group: TaskGroup | None = None
         self._idle = anyio.Event()
+        self._scope = anyio.CancelScope(shield=True)
 
     @property
     def statistics(self) -> QueueStatistics:
@@ -73,12 +74,20 @@ class TurnQueue:
         return QueueStatistics(len(self._users), waiting, self._running)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Run turns until cancelled; cancellation cancels them all."""
+        """Run turns until `stop` is called. Cancellation alone does not end it, so that turns can be drained."""
+        with self._scope:
+            await self._run_until_stopped(task_status)
+
+    async def _run_until_stopped(self, task_status: TaskStatus[None]) -> None:
         async with anyio.create_task_group() as group:
             self._group = group
             task_status.started()
             self._dispatch()
             await anyio.sleep_forever()
+
+    def stop(self) -> None:
+        """Cancel every turn and end `run`."""
+        self._scope.cancel()
 
     def close(self) -> None:
         """Start no further turn; those that run go on."""
@@ -108,6 +117,28 @@ class TurnQueue:
         """Give back a place for which no turn will come."""
         self._users[user_key].held -= 1
         self._forget_if_empty(user_key)
+
+    def adopt(self, turn: Turn) -> None:
+        """Take a turn that was accepted before a restart, whether there is room or not."""
+        self._users.setdefault(turn.context.address.user_key, _User()).held += 1
+        self.submit(turn)
+
+    def withdraw(self, user_key: str, run_id: str) -> Turn | None:
+        """Take back a turn of the user that has not begun. None: there is no such turn."""
+        user = self._users.get(user_key)
+        for thread_key, line in list(user.threads.items()) if user is not None else ():
+            for arrival, turn in line:
+                if user is None or turn.context.run_id != run_id:
+                    continue
+                line.remove((arrival, turn))
+                if not line:
+                    del user.threads[thread_key]
+                if not user.threads:
+                    self._order.remove(user_key)
+                user.held -= 1
+                self._forget_if_empty(user_key)
+                return turn
+        return None
 
     def submit(self, turn: Turn) -> None:
         """Put a turn into the place that was reserved for it. Turns of a thread come in the order they shall run."""

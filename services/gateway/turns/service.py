@@ -1,25 +1,53 @@
 """Takes messages in and runs their turns: the piece between the wire and the engine."""
 
 from collections.abc import Callable
-from typing import Any, final
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any, Final, final
 
 import anyio
 import structlog
 
 from chat_protocol.events import AnyEvent, ErrorCode
-from gateway.errors import StorageError, TurnError
+from gateway.errors import BusyError, RequestError, StorageError, TurnError
 from gateway.ids import IdGenerator
 from gateway.logs import get_logger
 from gateway.settings import Settings
-from gateway.storage.entries import Accepted, NewEvent, NewTurn, RunOutcome
+from gateway.storage.entries import Accepted, NewEvent, NewTurn, RunOutcome, RunStatus
 from gateway.storage.history import History, StoredMessage
 from gateway.storage.journal import Journal
 from gateway.turns.context import Turn, UserExecutionContext
-from gateway.turns.engine import ExecutionEngineFactory
+from gateway.turns.engine import ExecutionEngine, ExecutionEngineFactory
 from gateway.turns.events import RunEvents
 from gateway.turns.queue import TurnQueue
 
 _INTERNAL = "Something went wrong here. Send the message again; if it happens again, tell the operator the run id."
+
+
+class _Ending(Enum):
+    CANCELLED = auto()
+    INTERRUPTED = auto()
+
+
+_ENDINGS: Final[dict[_Ending, tuple[ErrorCode, RunStatus, str]]] = {
+    _Ending.CANCELLED: (ErrorCode.CANCELLED, "cancelled", "The run was cancelled, as you asked."),
+    _Ending.INTERRUPTED: (
+        ErrorCode.INTERRUPTED,
+        "interrupted",
+        "The gateway was stopped while the run was under way. Send the message again under a new message_id.",
+    ),
+}
+
+
+@dataclass(slots=True)
+class _Running:
+    user_key: str
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    ending: _Ending = _Ending.CANCELLED
+
+    def stop(self, ending: _Ending) -> None:
+        self.ending = ending
+        self.scope.cancel()
 
 
 @final
@@ -40,6 +68,9 @@ class MessageHandlerService:
         self._ids = ids
         self._settings = settings
         self._log = get_logger("gateway.turns")
+        self._running: dict[str, _Running] = {}
+        self.draining = False
+        """Set when the gateway takes no further messages."""
         self.queue = TurnQueue(
             self.run,
             per_user=settings.queue_size,
@@ -60,6 +91,8 @@ class MessageHandlerService:
         Raises:
             BusyError: the user's queue is full, or the database takes nothing now.
         """
+        if self.draining:
+            raise BusyError("The gateway is shutting down. Reconnect and send the message again.", retry_after_ms=1000)
         user_key = context.address.user_key
         self.queue.reserve(user_key)
 
@@ -91,6 +124,47 @@ class MessageHandlerService:
             if not queued:
                 self.queue.release(user_key)
 
+    async def recover(self) -> None:
+        """After a restart: end the runs that were under way with `interrupted`, queue those that had not begun.
+
+        Raises:
+            StorageError: the database cannot be read.
+        """
+        for run in await self._history.get_unfinished_runs():
+            context = UserExecutionContext.from_json(run.request)
+            if run.status == "queued":
+                self.queue.adopt(Turn(context, run.content, run.seq))
+                continue
+            events = RunEvents(context, self._ids)
+            with structlog.contextvars.bound_contextvars(**context.log_fields):
+                await self._end(context, events, _Ending.INTERRUPTED)
+
+    def cancel(self, user_key: str, run_id: str) -> Turn | None:
+        """Stop a run of the user.
+
+        Returns:
+            The turn, when it had not begun: then `report_cancelled` must be called for it.
+
+        Raises:
+            RequestError: the user has no such run under way.
+        """
+        running = self._running.get(run_id)
+        if running is not None and running.user_key == user_key:
+            running.stop(_Ending.CANCELLED)
+            return None
+        if (turn := self.queue.withdraw(user_key, run_id)) is not None:
+            return turn
+        raise RequestError(ErrorCode.NOT_FOUND, "You have no such run under way.", field="run_id")
+
+    async def report_cancelled(self, turn: Turn) -> None:
+        """Log the end of a turn that was cancelled before it began."""
+        await self._end(turn.context, RunEvents(turn.context, self._ids), _Ending.CANCELLED)
+
+    def interrupt_all(self) -> None:
+        """End every run under way with `interrupted`."""
+        for running in self._running.values():
+            running.stop(_Ending.INTERRUPTED)
+
     async def run(self, turn: Turn) -> None:
         """Run a turn to its last event. Raises nothing but cancellation."""
         with structlog.contextvars.bound_contextvars(**turn.context.log_fields):
@@ -103,6 +177,17 @@ class MessageHandlerService:
     async def _run(self, turn: Turn) -> None:
         context = turn.context
         engine, events = self._engines.create(context)
+        running = self._running[context.run_id] = _Running(context.address.user_key)
+        try:
+            with running.scope:
+                await self._run_engine(turn, engine, events)
+        finally:
+            del self._running[context.run_id]
+        if running.scope.cancelled_caught:
+            await self._end(context, events, running.ending)
+
+    async def _run_engine(self, turn: Turn, engine: ExecutionEngine, events: RunEvents) -> None:
+        context = turn.context
 
         async def emit(event: AnyEvent) -> None:
             await self._journal.append(NewEvent(context.address, event))
@@ -113,22 +198,34 @@ class MessageHandlerService:
             result = await engine.run(conversation, emit)
         except TurnError as error:
             await self._fail(context, events, error.code, error.text, retryable=error.retryable)
+        except StorageError:
+            raise
         except Exception:  # noqa: BLE001  a fault in one turn must not end another user's
             self._log.exception("turn failed")
             await self._fail(context, events, ErrorCode.INTERNAL_ERROR, _INTERNAL, retryable=True)
         else:
             completed = events.completed(result.text, result.finish_reason, result.usage, result.duration_ms)
             outcome = RunOutcome("completed", answer=result.text, usage=result.usage, duration_ms=result.duration_ms)
-            await self._journal.append_and_wait(NewEvent(context.address, completed, outcome=outcome))
+            await self._finish(NewEvent(context.address, completed, outcome=outcome))
             self._log.info("turn completed", duration_ms=result.duration_ms)
+
+    async def _end(self, context: UserExecutionContext, events: RunEvents, ending: "_Ending") -> None:
+        code, status, text = _ENDINGS[ending]
+        event = events.failed(code, text, retryable=ending is _Ending.INTERRUPTED)
+        await self._finish(NewEvent(context.address, event, outcome=RunOutcome(status, error_code=code)))
+        self._log.info("turn ended early", code=code)
 
     async def _fail(
         self, context: UserExecutionContext, events: RunEvents, code: ErrorCode, text: str, *, retryable: bool
     ) -> None:
-        outcome = RunOutcome("failed", error_code=code)
         event = events.failed(code, text, retryable=retryable)
-        await self._journal.append_and_wait(NewEvent(context.address, event, outcome=outcome))
+        await self._finish(NewEvent(context.address, event, outcome=RunOutcome("failed", error_code=code)))
         self._log.warning("turn failed", code=code)
+
+    async def _finish(self, last: NewEvent) -> None:
+        # A turn has one last event: once it is on its way, no cancel comes between it and its commit.
+        with anyio.CancelScope(shield=True):
+            await self._journal.append_and_wait(last)
 
     async def _conversation(self, turn: Turn) -> list[dict[str, Any]]:
         earlier = await self._earlier_messages(turn)

@@ -15,6 +15,7 @@ from gateway.tools.toolbox import Toolbox
 from gateway.turns.events import RunEvents
 
 _LONGEST_NAME = 64
+_LAST_WORD_SECONDS = 1.0
 
 
 @final
@@ -59,12 +60,21 @@ class ToolRunner:
         began = time.perf_counter()
         result: Any = None
         if problem is None:
-            result, problem = await self._call_tool(call.name, arguments)
+            try:
+                result, problem = await self._call_tool(call.name, arguments)
+            except anyio.get_cancelled_exc_class():
+                # Whoever watches the tool run sees it end, also when the turn is stopped.
+                with anyio.move_on_after(_LAST_WORD_SECONDS, shield=True):
+                    await self._report(call, name, began, None, f"{name} was stopped")
+                raise
+        await self._report(call, name, began, result, problem)
+        return msgspec.json.encode(result if problem is None else {"error": problem}).decode()
+
+    async def _report(self, call: ToolCall, name: str, began: float, result: Any, problem: str | None) -> None:
         duration_ms = round((time.perf_counter() - began) * 1000, 3)
         await self._emit(
             self._events.tool_completed(call.id, name, result=result, error=problem, duration_ms=duration_ms)
         )
-        return msgspec.json.encode(result if problem is None else {"error": problem}).decode()
 
     async def _call_tool(self, name: str, arguments: dict[str, Any]) -> tuple[Any, str | None]:
         try:

@@ -1,0 +1,159 @@
+"""Stopping turns, and how many of them run: cancel, queue limits, order, fairness, tokens that end."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gateway.testing import RunningGateway, make_settings, running_gateway
+from gateway.testing.client import ChatClient
+from mock_llm.testing import RunningMockLLM, running_mock_llm
+
+pytestmark = pytest.mark.anyio
+
+HELD = """
+name: held
+rules:
+  - name: held
+    match: {user: "wait"}
+    reply: [{text: ["one ", "two"]}]
+    hold: [{barrier: middle, after_event: 2}]
+  - name: direct
+    match: {}
+    reply: [{text: ["done"]}]
+"""
+
+
+@pytest.fixture
+async def held_llm() -> AsyncIterator[RunningMockLLM]:
+    async with running_mock_llm(HELD) as running:
+        yield running
+
+
+@pytest.fixture
+async def small_gateway(held_llm: RunningMockLLM, tmp_path: Path) -> AsyncIterator[RunningGateway]:
+    """One run at a time for a user, two messages waiting, two runs in all."""
+    settings = make_settings(tmp_path, held_llm.openai_url, queue_size=2, runs_per_user=1, runs_in_all=2)
+    async with running_gateway(settings) as running:
+        yield running
+
+
+async def test_a_cancelled_run_ends_with_cancelled(small_gateway: RunningGateway) -> None:
+    async with ChatClient.connect(small_gateway.ws_url, headers=small_gateway.headers()) as client:
+        await client.receive()
+        await client.send({"type": "user_message", "content": "wait"})
+        events = await client.receive_until("partial_result")
+        await client.send({"type": "cancel", "run_id": events[0]["run_id"]})
+        rest = await client.receive_until("error_event")
+    assert rest[-1]["payload"]["code"] == "cancelled"
+    assert rest[-1]["run_id"] == events[0]["run_id"]
+
+
+async def test_a_waiting_message_can_be_cancelled(small_gateway: RunningGateway) -> None:
+    async with ChatClient.connect(small_gateway.ws_url, headers=small_gateway.headers()) as client:
+        await client.receive()
+        await client.send({"type": "user_message", "content": "wait", "thread_id": "one"})
+        await client.receive_until("partial_result")
+        await client.send({"type": "user_message", "content": "next", "thread_id": "two"})
+        accepted = await client.receive()
+        await client.send({"type": "cancel", "run_id": accepted["run_id"]})
+        ended = await client.receive()
+    assert (ended["run_id"], ended["payload"]["code"]) == (accepted["run_id"], "cancelled")
+
+
+async def test_another_users_run_cannot_be_cancelled(small_gateway: RunningGateway) -> None:
+    async with (
+        ChatClient.connect(small_gateway.ws_url, headers=small_gateway.headers("alice")) as alice,
+        ChatClient.connect(small_gateway.ws_url, headers=small_gateway.headers("bob")) as bob,
+    ):
+        await alice.receive()
+        await bob.receive()
+        await alice.send({"type": "user_message", "content": "wait"})
+        events = await alice.receive_until("partial_result")
+        await bob.send({"type": "cancel", "run_id": events[0]["run_id"]})
+        refused = await bob.receive()
+    assert (refused["payload"]["code"], refused["payload"]["field"]) == ("not_found", "run_id")
+
+
+async def test_a_full_queue_says_busy_and_when_to_come_back(small_gateway: RunningGateway) -> None:
+    async with ChatClient.connect(small_gateway.ws_url, headers=small_gateway.headers()) as client:
+        await client.receive()
+        await client.send({"type": "user_message", "content": "wait", "thread_id": "talk"})
+        await client.receive_until("partial_result")
+        for number in range(3):
+            await client.send({"type": "user_message", "id": f"r{number}", "content": "more", "thread_id": "talk"})
+        events = await client.receive_until("busy")
+    assert [event["type"] for event in events] == ["message_accepted", "message_accepted", "busy"]
+    assert events[-1]["payload"]["retry_after_ms"] > 0
+    assert events[-1]["payload"]["request_id"] == "r2"
+
+
+async def test_turns_of_a_thread_run_in_the_order_of_its_messages(
+    small_gateway: RunningGateway, held_llm: RunningMockLLM
+) -> None:
+    async with ChatClient.connect(small_gateway.ws_url, headers=small_gateway.headers()) as client:
+        await client.receive()
+        await client.send({"type": "user_message", "content": "wait", "thread_id": "talk", "message_id": "a"})
+        await client.receive_until("partial_result")
+        await client.send({"type": "user_message", "content": "b", "thread_id": "talk", "message_id": "b"})
+        await client.send(
+            {"type": "user_message", "content": "c", "thread_id": "talk", "message_id": "c", "priority": "high"}
+        )
+        await client.receive_until("message_accepted")
+        await client.receive_until("message_accepted")
+        held_llm.barriers.release("middle")
+        started = []
+        for _ in range(3):
+            events = await client.receive_until("agent_completed")
+            started += [event["payload"]["message_id"] for event in events if event["type"] == "agent_started"]
+    assert started == ["b", "c"]
+
+
+async def test_a_user_with_many_messages_does_not_hold_up_another(
+    small_gateway: RunningGateway, held_llm: RunningMockLLM
+) -> None:
+    async with (
+        ChatClient.connect(small_gateway.ws_url, headers=small_gateway.headers("greedy")) as greedy,
+        ChatClient.connect(small_gateway.ws_url, headers=small_gateway.headers("modest")) as modest,
+    ):
+        await greedy.receive()
+        await modest.receive()
+        for number in range(3):
+            await greedy.send({"type": "user_message", "content": "wait", "thread_id": f"t{number}"})
+        await held_llm.barriers.reached("middle")
+        events = await modest.chat("me too")
+    assert events[-1]["type"] == "agent_completed"
+
+
+async def test_a_connection_ends_when_its_token_does(held_llm: RunningMockLLM, tmp_path: Path) -> None:
+    settings = make_settings(tmp_path, held_llm.openai_url, expiry_interval=0.05)
+    async with running_gateway(settings) as gateway:
+        headers = gateway.headers(lifetime=1.0)
+        async with ChatClient.connect(gateway.ws_url, headers=headers) as client:
+            await client.receive()
+            ended = await client.wait_closed()
+    assert ended.code == 4401
+    assert "expired" in ended.reason
+
+
+async def test_a_fresh_token_keeps_the_connection(held_llm: RunningMockLLM, tmp_path: Path) -> None:
+    settings = make_settings(tmp_path, held_llm.openai_url, expiry_interval=0.05)
+    async with (
+        running_gateway(settings) as gateway,
+        ChatClient.connect(gateway.ws_url, headers=gateway.headers(lifetime=1.0)) as renewed,
+        ChatClient.connect(gateway.ws_url, headers=gateway.headers(lifetime=1.0)) as left_alone,
+    ):
+        await renewed.receive()
+        await renewed.send({"type": "auth", "token": gateway.token()})
+        await left_alone.wait_closed()
+        await renewed.send({"type": "ping"})
+        pong = await renewed.receive()
+    assert pong["type"] == "pong"
+
+
+async def test_a_token_of_another_user_is_not_taken_over(small_gateway: RunningGateway) -> None:
+    async with ChatClient.connect(small_gateway.ws_url, headers=small_gateway.headers("alice")) as client:
+        await client.receive()
+        await client.send({"type": "auth", "token": small_gateway.token("bob")})
+        refused = await client.receive()
+    assert refused["payload"]["code"] == "forbidden"
