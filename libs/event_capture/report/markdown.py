@@ -107,7 +107,8 @@ class _Page:
             kept.append(line + "\n")
         if kept:
             self.add(head + "".join(kept) + tail)
-        self.full = self.full or len(kept) < len(lines)
+        if len(kept) < len(lines):
+            self.full = True
 
 
 def _heading(report: Report) -> str:
