@@ -4,7 +4,7 @@ import secrets
 import ssl
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Any, Final, Self, final
 
@@ -23,6 +23,9 @@ from event_capture.records import Direction, Kind, Record
 
 DEFAULT_TIMEOUT: Final = 30.0
 """Seconds that a wait takes at most, unless it is told otherwise."""
+Opener = Callable[..., AbstractAsyncContextManager[Connection]]
+"""Opens a connection, with the parameters of `connect`."""
+
 _SHOWN: Final = 50
 _MAX_THREADS: Final = 1000
 
@@ -41,6 +44,7 @@ class ChatTester:
         subprotocols: further subprotocols to offer.
         tls: TLS settings for `wss`.
         limits: timeouts and sizes of the connection.
+        open_connection: what opens a connection: `connect`, or `connect_socketio` with its dialect.
         plant_canary: put `canary` into everything this user sends, to be searched for in other users' streams.
 
     Raises, on entering:
@@ -60,6 +64,7 @@ class ChatTester:
         subprotocols: Sequence[str] = (),
         tls: ssl.SSLContext | None = None,
         limits: ConnectionLimits | None = None,
+        open_connection: Opener = connect,
         plant_canary: bool = False,
     ) -> None:
         self.url = url
@@ -73,6 +78,7 @@ class ChatTester:
         self._subprotocols = tuple(subprotocols)
         self._tls = tls
         self._limits = limits if limits is not None else ConnectionLimits()
+        self._open_connection = open_connection
         self._plant_canary = plant_canary
         self._names: set[str] = set()
         self._recent: deque[Record] = deque(maxlen=_SHOWN)
@@ -279,7 +285,7 @@ class ChatTester:
         in_subprotocol = self._token is not None and self.dialect.authenticate_by == "subprotocol"
         offered = (f"bearer.{self._token}", *self._subprotocols) if in_subprotocol else self._subprotocols
         try:
-            async with connect(
+            async with self._open_connection(
                 self.url,
                 recorder=self.recorder,
                 name=name,

@@ -16,7 +16,7 @@ from event_capture.drivers.limits import ConnectionLimits
 from event_capture.drivers.observer import Observer
 from event_capture.errors import ConnectionEndedError, RecordingWriteError, SendTimeoutError
 from event_capture.recording.recorder import Recorder
-from event_capture.records import Kind, Record
+from event_capture.records import Record
 
 _encode = msgspec.json.Encoder().encode
 
@@ -31,13 +31,25 @@ class Transport(Protocol):
     def abort(self) -> None: ...
 
 
+class Outgoing:
+    """Turns what `Connection.send` is given into a frame, and into what the recording holds of it."""
+
+    def encode(self, message: Mapping[str, Any] | str | bytes) -> tuple[str | bytes, Any, str]:
+        """Frame, recorded data, and what is malformed about it. Raises ValueError for what cannot be sent."""
+        if isinstance(message, bytes):
+            return message, *decode_binary(message)[1:]
+        frame = message if isinstance(message, str) else _encode(message).decode("utf-8")
+        return frame, *decode_text(frame.encode("utf-8", "surrogatepass"))[1:]
+
+
 @final
 class Connection:
     """One captured connection, made by `connect`. Everything that happens on it goes to `recorder` at once."""
 
-    def __init__(self, transport: Transport, observer: Observer) -> None:
+    def __init__(self, transport: Transport, observer: Observer, outgoing: Outgoing | None = None) -> None:
         self._transport = transport
         self._observer = observer
+        self._outgoing = outgoing if outgoing is not None else Outgoing()
         self._sending = anyio.Lock()
 
     @property
@@ -74,10 +86,12 @@ class Connection:
             RecordingWriteError: the recording cannot be written.
         """
         self._raise_if_ended()
-        frame = message if isinstance(message, (str, bytes)) else _encode(message).decode("utf-8")
+        frame, data, malformed = self._outgoing.encode(message)
         async with self._sending:
             self._raise_if_ended()
-            self._record_sent(frame)
+            size = len(frame.encode("utf-8", "surrogatepass")) if isinstance(frame, str) else len(frame)
+            self._observer.sent(data, size, malformed=malformed)
+            self._observer.flush()
             delivered = False
             try:
                 with anyio.move_on_after(self._observer.limits.send_timeout) as waiting:
@@ -107,12 +121,6 @@ class Connection:
         """Drop the socket without a close frame, as a network does that breaks."""
         self._observer.closed(1006, "", "cut off by the client")
         self._transport.abort()
-
-    def _record_sent(self, frame: str | bytes) -> None:
-        payload = frame.encode("utf-8", "surrogatepass") if isinstance(frame, str) else frame
-        kind, data, note = decode_text(payload) if isinstance(frame, str) else decode_binary(payload)
-        self._observer.sent(data, len(payload), malformed=note if kind is Kind.MALFORMED else "")
-        self._observer.flush()
 
     def _raise_if_ended(self) -> None:
         if self._observer.write_error is not None:
@@ -161,15 +169,9 @@ async def connect(
     """
     recorder = recorder if recorder is not None else Recorder()
     limits = limits if limits is not None else ConnectionLimits()
-    address = parse_address(url, recorder.redaction.url(url))
-    if address.secure and tls is None:
-        tls = await anyio.to_thread.run_sync(ssl.create_default_context)
-    sent_headers = dict(headers or {})
-    if token is not None:
-        sent_headers["Authorization"] = f"Bearer {token}"
-    handshake = Handshake(address, sent_headers, tuple(subprotocols), tls if address.secure else None)
+    handshake = await handshake_for(url, recorder, token=token, headers=headers, subprotocols=subprotocols, tls=tls)
     observer = Observer(recorder, connection=name or recorder.connection_name(user), user=user, limits=limits)
-    async with _open(handshake, observer) as transport:
+    async with open_transport(handshake, observer) as transport:
         connection = Connection(transport, observer)
         try:
             try:
@@ -192,7 +194,26 @@ def on_trio() -> bool:
     return False
 
 
-def _open(handshake: Handshake, observer: Observer) -> AbstractAsyncContextManager[Transport]:
+async def handshake_for(
+    url: str,
+    recorder: Recorder,
+    *,
+    token: str | None,
+    headers: Mapping[str, str] | None,
+    subprotocols: Sequence[str],
+    tls: ssl.SSLContext | None,
+) -> Handshake:
+    """Check an address and put together what the client says there. Raises ConnectionFailedError."""
+    address = parse_address(url, recorder.redaction.url(url))
+    if address.secure and tls is None:
+        tls = await anyio.to_thread.run_sync(ssl.create_default_context)
+    sent_headers = dict(headers or {})
+    if token is not None:
+        sent_headers["Authorization"] = f"Bearer {token}"
+    return Handshake(address, sent_headers, tuple(subprotocols), tls if address.secure else None)
+
+
+def open_transport(handshake: Handshake, observer: Observer) -> AbstractAsyncContextManager[Transport]:
     """The driver of the running backend. Imported late: a user of one backend need not have the other."""
     if on_trio():
         from event_capture.drivers.websocket_trio import open_trio

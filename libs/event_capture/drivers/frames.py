@@ -36,7 +36,7 @@ def decode_text(
     """
     if len(payload) > max_bytes:
         return _malformed(payload, f"{len(payload)} bytes, more than the limit of {max_bytes}")
-    if len(payload) > 2 * max_depth and _nests_deeper(payload, max_depth):
+    if len(payload) > 2 * max_depth and nests_deeper(payload, max_depth):
         # Before decoding: a tree this deep decodes on one stack and overflows on the next one that walks it.
         return _malformed(payload, f"nested deeper than {max_depth} levels")
     try:
@@ -90,8 +90,8 @@ def _name(data: object) -> str:
             return "an array"
 
 
-def _nests_deeper(payload: bytes, max_depth: int) -> bool:
-    # Counted first, which is fast; most texts have too few brackets to be looked at any closer.
+def nests_deeper(payload: bytes, max_depth: int) -> bool:
+    """Whether a JSON text nests deeper than this. Most texts have too few brackets to be looked at any closer."""
     return payload.count(b"{") + payload.count(b"[") > max_depth and _depth(payload) > max_depth
 
 
@@ -128,7 +128,19 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_strict = json.JSONDecoder(object_pairs_hook=_refuse_duplicates, parse_int=str, parse_float=str)
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+_strict = json.JSONDecoder(object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant)
+
+
+def decode_strictly(text: str) -> Any:
+    """Decode JSON without duplicate keys. Raises ValueError, or RecursionError when it nests too deeply."""
+    try:
+        return _strict.decode(text)
+    except DuplicateKeyError as error:
+        raise ValueError(f"the key {str(error)!r} stands twice in one object") from None
 
 
 def duplicate_key(payload: bytes) -> str | None:

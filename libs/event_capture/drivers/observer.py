@@ -1,6 +1,6 @@
 """Turns what one connection does into records. Sans-I/O: both WebSocket drivers, SSE and Socket.IO feed it."""
 
-from typing import Any, final
+from typing import Any
 
 import msgspec
 
@@ -17,7 +17,6 @@ NO_CLOSE_FRAME = 1006
 """Close code that says that no close frame came. RFC 6455, section 7.1.5."""
 
 
-@final
 class Observer:
     """Stamps, decodes and hands over one connection's frames. Never raises for anything that a server sent.
 
