@@ -134,7 +134,9 @@ def read_document(text: str | bytes, source: str, kind: type[_PlacedError]) -> N
     except UnicodeDecodeError as error:
         raise kind(f"the document is not UTF-8 (byte {error.start})", source=source) from None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        # What ends too early is best shown where it began.
+        unfinished = "end of stream" in (error.problem or "")
+        mark = (error.context_mark if unfinished else None) or error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         reason = ", ".join(part for part in (error.context, error.problem) if part)
         raise kind(f"not YAML: {reason}", source=source, line=line, column=column) from None

@@ -66,7 +66,7 @@ class Event:
 class Track:
     """What is to be done with one event name, looked up once per event."""
 
-    __slots__ = ("busy", "count", "ends", "name", "needs", "paths", "run", "sets", "watch", "wider")
+    __slots__ = ("busy", "count", "ends", "name", "needs", "paths", "run", "sets", "stranger", "watch", "wider")
 
     def __init__(
         self,
@@ -74,7 +74,9 @@ class Track:
         run: Entry,
         wider: tuple[tuple[Finder, Level, Entry], ...],
         paths: tuple[tuple[int, Reader], ...],
+        *,
         ends: bool,
+        stranger: bool,
     ) -> None:
         self.name = name
         self.count = 0
@@ -83,6 +85,8 @@ class Track:
         """Runs have more to do with this event than to look at their bits and ids."""
         self.needs, self.watch, self.sets = run.needs, run.watch, run.sets
         self.wider = wider
+        self.stranger = stranger
+        """The contract is closed and does not know this event."""
         self.paths = paths
         self.ends = ends
 
@@ -179,8 +183,12 @@ class Checker:
                     self._line(record.connection, record.user)
                 if self.first_ns is None:
                     self.first_ns = record.monotonic_ns
-                head = (record.monotonic_ns, record.connection, _EVENT, _RECEIVED, "", name)
-                self.events(((head, values, data),), _impossible)
+                if name.__class__ is str and name:
+                    head = (record.monotonic_ns, record.connection, _EVENT, _RECEIVED, "", name)
+                    self.events(((head, values, data),), _impossible)
+                else:
+                    self._tick(record.monotonic_ns)
+                    self._no_name(self._lines[record.connection], name, data)
         else:
             self._tick(record.monotonic_ns)
             if kind is Kind.CLOSE:
@@ -221,10 +229,13 @@ class Checker:
             track = tracks.get(name)
             if track is None:
                 if not name or name.__class__ is not str:
+                    self.last_ns = ns
                     self._no_name(line, name, data)
                     continue
                 track = self._track(name)
             track.count += 1
+            if track.stranger:
+                self._unknown(line, name)
             lane = line.lane
             ids = values[:3]
             if run_level is not None:
@@ -327,7 +338,14 @@ class Checker:
             wider = tuple((find, level, level.entry(name)) for find, level in self._finders if level not in aside)
             reads = set().union(*(level.entry(name).reads for level in self.plan.levels.values()))
             paths = self._extraction.paths(reads)
-            track = self._tracks[name] = Track(name, run, wider, paths, name in self.plan.ends)
+            track = self._tracks[name] = Track(
+                name,
+                run,
+                wider,
+                paths,
+                ends=name in self.plan.ends,
+                stranger=self.plan.known is not None and name not in self.plan.known,
+            )
         return track
 
     def _thread_scope(self, level: Level, line: Line, event: Event) -> Instance:
@@ -551,11 +569,11 @@ class Checker:
                 found = f"is {describe(data)} and no object"
             self.ledger.break_rule(READABLE, "unnamed-event", f"an event {found}", self.index, line.name, line.user)
 
-    def _unknown(self, connection: str, user: str, name: str) -> None:
+    def _unknown(self, line: Line, name: str) -> None:
         near = nearest(name, self.plan.known or ())
         meant = f"; did the server mean {near!r}?" if near else ""
         what = f"{name!r:.80} is no event of the vocabulary{meant}"
-        self.ledger.break_rule(KNOWN, "unknown-event", what, self.index, connection, user, name)
+        self.ledger.break_rule(KNOWN, "unknown-event", what, self.index, line.name, line.user, name)
 
 
 def _ask(level: Level, entry: Entry, mask: int, scope: Instance, event: Event) -> None:

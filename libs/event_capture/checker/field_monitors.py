@@ -37,7 +37,8 @@ class MonotonicMonitor(Monitor[Monotonic]):
 
     def memory(self) -> Any:
         # The last value, the record it came in, its epoch; and what an ordinary next value looks like: for a sequence
-        # number the number itself, for a timestamp in words its length, for one in numbers 0. The engine looks at that before it asks.
+        # number the number itself, for a timestamp in words its length, for one in numbers 0. The engine looks at
+        # that before it asks.
         return [None, -1, None, None]
 
     def see(self, scope: Instance, event: Event) -> None:
@@ -51,13 +52,13 @@ class MonotonicMonitor(Monitor[Monotonic]):
             if epoch != memory[2]:
                 last, memory[2] = None, epoch
         self.compare(scope, event, memory, last, value)
-        latest = memory[0]
-        if isinstance(latest, str):
-            memory[3] = len(latest) if latest.endswith("Z") and not self.by_epoch else None
-        else:
-            memory[3] = (
-                latest + 1 if isinstance(latest, int) and self.by_epoch else 0 if isinstance(latest, int) else None
-            )
+        memory[3] = self.ordinary(memory[0])
+
+    def ordinary(self, latest: Any) -> int | None:
+        """What the engine may take for a good next value without asking."""
+        if isinstance(latest, int):
+            return latest + 1 if self.by_epoch else 0
+        return len(latest) if isinstance(latest, str) and latest.endswith("Z") and not self.by_epoch else None
 
     def compare(self, scope: Instance, event: Event, memory: list[Any], last: Any, value: Any) -> None:
         """The slow half of `see`: values that are new, of unlike forms, or out of order."""

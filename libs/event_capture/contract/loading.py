@@ -126,7 +126,9 @@ class _Loader:
             for node in (extends.elements() if extends else [])
         ]
         vocabulary = self.vocabulary(root, folder, parents)
-        inherited = tuple(dict.fromkeys(clause for parent in parents for clause in parent.clauses))
+        inherited: list[AnyClause] = []
+        for parent in parents:
+            inherited += [clause for clause in parent.clauses if clause not in inherited]
         events = tuple(
             dict.fromkeys([*(event for parent in parents for event in parent.events), *_names(root.get("events"))])
         )
@@ -135,7 +137,7 @@ class _Loader:
             _complain.at(root, "a contract needs a name")
         about = root.get("about")
         reading = _Clauses(vocabulary, (*vocabulary.events, *events))
-        clauses = list(reading.without(inherited, root.get("drop")))
+        clauses = list(reading.without(tuple(inherited), root.get("drop")))
         for section in SECTIONS:
             if (node := root.get(section)) is not None:
                 clauses += [clause for clause in reading.section(section, node) if clause not in clauses]
@@ -242,7 +244,7 @@ def _scope(node: Node | None, parents: list[Contract]) -> Scope:
     try:
         return Scope(text)
     except ValueError:
-        _complain.at(node, f"no scope is called {text!r}", fix=suggest(text, list(Scope)))
+        _complain.at(node, f"no scope is called {text!r}", fix=suggest(text, [str(scope) for scope in Scope]))
 
 
 def _check_schema(node: Node) -> None:

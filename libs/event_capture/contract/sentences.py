@@ -222,7 +222,7 @@ class _Words:
         try:
             scope = Scope(self.word)
         except ValueError:
-            self.fail(f"no scope is called {self.word!r}", suggest(self.word, list(Scope)))
+            self.fail(f"no scope is called {self.word!r}", suggest(self.word, [str(scope) for scope in Scope]))
         self.place += 1
         return scope
 

@@ -1,0 +1,175 @@
+"""A recording checked from its file gives the same report as one fed record by record, whatever stands in it."""
+
+import itertools
+from pathlib import Path
+
+import msgspec
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from event_capture.checker import Checker, Verdict, offline
+from event_capture.checker.offline import check_recording
+from event_capture.contract import load_contract, parse_contract
+from event_capture.errors import RecordingError
+from event_capture.recording import encode_record
+from event_capture.records import Direction, Kind, Record
+from unit.event_capture.streams import TURN, Stream, check, contract_of, turn
+
+AGENT = load_contract("agent_turn")
+CONTRACTS = [
+    AGENT,
+    contract_of("closed: true\nmonotonic: payload.n rises per recording\nwithin: gap within 1ms per connection"),
+    contract_of("same: payload.model per user\nfirst: agent_started per connection"),
+    parse_contract(
+        "name: nested\nvocabulary: {name: n, event: [payload.kind, type], thread: [thread_id, payload.thread]}\n"
+        "scope: thread\npair: tool_executing with tool_completed by payload.tool_call_id\n"
+    ),
+    parse_contract("name: clash\nvocabulary: {name: n, event: type, run: [run_id.id, run_id]}\nrequire: busy\n"),
+]
+
+
+def lines(records: list[Record]) -> bytes:
+    return b"".join(encode_record(record) + b"\n" for record in records)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    path = tmp_path / "recording.jsonl"
+    path.write_bytes(lines(turn(*TURN)))
+    return path
+
+
+def test_a_good_recording_holds(recording: Path) -> None:
+    report = check_recording(recording, AGENT)
+    assert report == check(AGENT, turn(*TURN))
+    assert report.verdict is Verdict.HOLDS
+
+
+def test_a_compressed_recording_reads_the_same(recording: Path, tmp_path: Path) -> None:
+    packed = tmp_path / "recording.jsonl.zst"
+    packed.write_bytes(zstandard.compress(recording.read_bytes()))
+    assert check_recording(packed, AGENT) == check_recording(recording, AGENT)
+
+
+def test_a_recording_cut_off_in_its_last_line_never_holds(recording: Path) -> None:
+    recording.write_bytes(recording.read_bytes() + b'{"monotonic_ns": 17, "wal')
+    report = check_recording(recording, AGENT)
+    assert report.verdict is Verdict.PRESUMABLY_HOLDS
+    assert report.records == len(turn(*TURN))
+
+
+def test_a_last_line_without_its_newline_counts_when_it_is_whole(recording: Path) -> None:
+    recording.write_bytes(recording.read_bytes().rstrip(b"\n"))
+    assert check_recording(recording, AGENT).verdict is Verdict.HOLDS
+
+
+def test_a_broken_line_in_the_middle_is_named(recording: Path) -> None:
+    whole = recording.read_bytes().split(b"\n")
+    recording.write_bytes(b"\n".join([*whole[:3], b"{", *whole[3:]]))
+    with pytest.raises(RecordingError) as caught:
+        check_recording(recording, AGENT)
+    assert (caught.value.source, caught.value.line) == (str(recording), 4)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match=r"nowhere\.jsonl"):
+        check_recording(tmp_path / "nowhere.jsonl", AGENT)
+
+
+def test_blank_lines_do_not_count(recording: Path) -> None:
+    recording.write_bytes(b"\n" + recording.read_bytes().replace(b"\n", b"\n\n"))
+    assert check_recording(recording, AGENT).verdict is Verdict.HOLDS
+
+
+def test_progress_adds_up_to_the_size_of_the_file(recording: Path) -> None:
+    steps: list[int] = []
+    check_recording(recording, AGENT, progress=steps.append)
+    assert sum(steps) == recording.stat().st_size
+
+
+def test_a_line_longer_than_the_limit_is_refused(recording: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offline, "CHUNK_BYTES", 64)
+    monkeypatch.setattr(offline, "MAX_LINE_BYTES", 100)
+    with pytest.raises(RecordingError, match="longer than 100 bytes"):
+        check_recording(recording, AGENT)
+
+
+values = (
+    st.none()
+    | st.integers(-1, 3)
+    | st.sampled_from(["a", "b", ""])
+    | st.just([1])
+    | st.just({"id": "x"})
+    | st.booleans()
+)
+payloads = values | st.fixed_dictionaries(
+    {}, optional={"tool_call_id": values, "n": values, "model": values, "kind": values, "thread": values}
+)
+messages = values | st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from([*TURN, "stranger", "busy"]) | values,
+        "run_id": values,
+        "thread_id": values,
+        "session_id": values,
+        "user_id": values,
+        "seq": values | st.integers(1, 9),
+        "timestamp": st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-01T00:00:01Z", "x"]) | st.integers(0, 3),
+        "payload": payloads,
+    },
+)
+
+
+@st.composite
+def recordings(draw: st.DrawFn) -> list[Record]:
+    records = []
+    for number in range(draw(st.integers(0, 12))):
+        kind = draw(st.sampled_from([Kind.EVENT, Kind.EVENT, Kind.EVENT, *Kind]))
+        closing = {"code": draw(st.sampled_from([1000, 1006]))}
+        records.append(
+            Record(
+                monotonic_ns=number * 1_000_000,
+                wall_ns=0,
+                connection=draw(st.sampled_from(["c1", "c2"])),
+                kind=kind,
+                direction=draw(st.sampled_from([Direction.RECEIVED, Direction.RECEIVED, Direction.SENT])),
+                data=closing if kind is Kind.CLOSE else draw(messages),
+                user=draw(st.sampled_from(["", "ada"])),
+            )
+        )
+    return records
+
+
+@given(recordings(), st.sampled_from(CONTRACTS), st.booleans(), st.integers(1, 400))
+@settings(max_examples=250)
+def test_both_ways_of_checking_agree(
+    tmp_path_factory: pytest.TempPathFactory, records: list[Record], contract: object, complete: bool, chunk: int
+) -> None:
+    assert isinstance(contract, type(AGENT))
+    path = tmp_path_factory.getbasetemp() / f"property-{next(_numbers)}.jsonl"
+    path.write_bytes(lines(records))
+    read_back = [msgspec.json.decode(encode_record(record), type=Record) for record in records]
+    before = offline.CHUNK_BYTES
+    offline.CHUNK_BYTES = chunk  # type: ignore[misc]  # small chunks, so that both ways mix in one recording
+    try:
+        from_file = check_recording(path, contract, complete=complete)
+    finally:
+        offline.CHUNK_BYTES = before  # type: ignore[misc]  # see above
+        path.unlink()
+    assert from_file == check(contract, read_back, complete=complete)
+
+
+_numbers = itertools.count()
+
+
+def test_memory_of_ended_runs_is_let_go() -> None:
+    checker = Checker(AGENT, linger=8)
+    stream = Stream().open()
+    for number in range(200):
+        stream.ask().events(*TURN, run=f"run-{number}")
+    checker.feed_all(stream.close())
+    line = checker._lines["ada-1"]
+    assert len(line.lane.runs) <= 9
+    assert checker.finish(complete=True).passed

@@ -1,0 +1,73 @@
+"""`streamproof check`: exit status and output for every kind of outcome."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from event_capture.recording import encode_record
+from event_capture.records import Record
+from unit.event_capture.streams import TURN, turn
+
+
+def streamproof(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "event_capture", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def write(path: Path, records: list[Record]) -> Path:
+    path.write_bytes(b"".join(encode_record(record) + b"\n" for record in records))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("names", "status", "said"),
+    [
+        (TURN, 0, "✅ CRITICAL TEST PASSED"),
+        (("agent_started", "agent_completed"), 1, "❌ CRITICAL TEST FAILED"),
+    ],
+)
+def test_status_of_a_whole_recording(tmp_path: Path, names: tuple[str, ...], status: int, said: str) -> None:
+    done = streamproof("check", write(tmp_path / "r.jsonl", turn(*names)))
+    assert (done.returncode, done.stderr) == (status, "")
+    assert said in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_a_recording_without_its_end_is_inconclusive(tmp_path: Path) -> None:
+    assert streamproof("check", write(tmp_path / "r.jsonl", turn(*TURN)[:-1])).returncode == 4
+
+
+def test_a_recording_declared_complete_is_judged_as_such(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl", turn(*TURN)[:-1])
+    assert streamproof("check", path, "--ending", "complete").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("contract", "said"),
+    [("agent_trun", "did you mean 'agent_turn'?"), ("missing.yaml", "No such file"), ("bad.yaml", "bad.yaml:3:10")],
+)
+def test_a_contract_that_cannot_be_used_is_bad_input_in_one_line(tmp_path: Path, contract: str, said: str) -> None:
+    (tmp_path / "bad.yaml").write_text("name: b\nvocabulary: agent_turn\nrequire: agent_startd\n")
+    name = str(tmp_path / contract) if contract.endswith(".yaml") else contract
+    done = streamproof("check", write(tmp_path / "r.jsonl", turn(*TURN)), "--contract", name)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_recording_that_is_none_is_bad_input_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_text("hello\nworld\n")
+    done = streamproof("check", tmp_path / "r.jsonl")
+    assert done.returncode == 2
+    assert "r.jsonl:1: not a record" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_report_as_json_in_a_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl", turn(*TURN))
+    done = streamproof("check", path, "--format", "json", "--output", tmp_path / "report.json")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert msgspec.json.decode((tmp_path / "report.json").read_bytes())["passed"] is True
