@@ -7,6 +7,7 @@ from typing import Final, final
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
 
+from mock_llm.exchange import Exchange
 from mock_llm.http import framing
 from mock_llm.http.delivery import Service, delivered
 from mock_llm.http.parsing import BadRequestError, RequestParser
@@ -104,6 +105,13 @@ class StreamConnection:
         if exchange.body is not None:
             regular = await perform_exchange(exchange, self, model, started=started, keep_alive=request.keep_alive)
             return regular and request.keep_alive
+        try:
+            return await self._perform(exchange, request.keep_alive, started)
+        finally:
+            # What has not ended by now was cut off by the client; an answer that has ended stays as it is.
+            model.ended(exchange, "disconnected")
+
+    async def _perform(self, exchange: Exchange, keep_alive: bool, started: float) -> bool:
         regular = False
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch, tasks.cancel_scope)
@@ -112,13 +120,13 @@ class StreamConnection:
                 exchange = await exchange.later()
                 exchange.entry, exchange.headers = entry, exchange.headers + headers
             try:
-                regular = await perform_exchange(exchange, self, model, started=started, keep_alive=request.keep_alive)
+                regular = await perform_exchange(
+                    exchange, self, self._service.model, started=started, keep_alive=keep_alive
+                )
             except (anyio.BrokenResourceError, anyio.ClosedResourceError):
                 regular = False
             tasks.cancel_scope.cancel()
-        # What has not ended by now was cut off by the client; an answer that has ended stays as it is.
-        model.ended(exchange, "disconnected")
-        return regular and request.keep_alive
+        return regular and keep_alive
 
     async def _watch(self, scope: anyio.CancelScope) -> None:
         # Nothing is read here: a byte that came early stays in the kernel for the next request.

@@ -1,6 +1,23 @@
 """Scenarios: what the mock model answers, read from YAML or built in Python."""
 
-from mock_llm.scenario.faults import AnyFault, Disconnect, HttpError, Reset, Stall, StreamError
+from mock_llm.scenario.checking import shadowed_rules
+from mock_llm.scenario.faults import (
+    AnyFault,
+    BadJson,
+    ByteSplit,
+    Disconnect,
+    DuplicateEvent,
+    EmptyData,
+    HtmlPage,
+    HttpError,
+    NoDone,
+    NoFinishReason,
+    RefuseConnections,
+    Reset,
+    SlowDrip,
+    Stall,
+    StreamError,
+)
 from mock_llm.scenario.loading import bundled_scenario, load_scenario, parse_scenario
 from mock_llm.scenario.model import (
     Block,
@@ -20,17 +37,26 @@ from mock_llm.scenario.model import (
 
 __all__ = [
     "AnyFault",
+    "BadJson",
     "Block",
+    "ByteSplit",
     "Chaos",
     "Disconnect",
+    "DuplicateEvent",
+    "EmptyData",
     "Hold",
+    "HtmlPage",
     "HttpError",
     "Match",
+    "NoDone",
+    "NoFinishReason",
     "Outcome",
     "RateLimit",
+    "RefuseConnections",
     "Reset",
     "Rule",
     "Scenario",
+    "SlowDrip",
     "Stall",
     "StreamError",
     "TextPattern",
@@ -41,4 +67,5 @@ __all__ = [
     "json_schema",
     "load_scenario",
     "parse_scenario",
+    "shadowed_rules",
 ]
