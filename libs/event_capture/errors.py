@@ -11,13 +11,17 @@ EventCaptureError
 |-- ConnectionEndedError             something was sent on a connection that has ended
 |-- SendTimeoutError (TimeoutError)  the server does not read: a message could not leave in time
 |-- AwaitedEventError (AssertionError)   an awaited event did not come; has the timeline so far
-`-- MissingEventsError (AssertionError)  events that a test asked for are not in the recording
+|-- MissingEventsError (AssertionError)  events that a test asked for are not in the recording
+`-- ContractViolatedError (AssertionError)   a recording does not satisfy a contract; has the report
 
 What a server sends is never an exception: a broken frame or an early close is a record.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from event_capture.checker import Report
 
 
 class EventCaptureError(Exception):
@@ -117,6 +121,14 @@ class MissingEventsError(EventCaptureError, AssertionError):
         self.missing = tuple(missing)
         self.timeline = timeline
         super().__init__(f"missing events: {', '.join(missing)}\nevents so far:\n{timeline}")
+
+
+class ContractViolatedError(EventCaptureError, AssertionError):
+    """A recording does not satisfy a contract. `report` is the checker's, the message its text with the timeline."""
+
+    def __init__(self, report: "Report", text: str) -> None:
+        self.report = report
+        super().__init__(f"the contract does not hold: {report.verdict.value}\n{text}")
 
 
 def _rebuild(kind: type[_PlacedError], reason: str, source: str, line: int, column: int, fix: str) -> _PlacedError:

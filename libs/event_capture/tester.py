@@ -26,6 +26,7 @@ DEFAULT_TIMEOUT: Final = 30.0
 Opener = Callable[..., AbstractAsyncContextManager[Connection]]
 """Opens a connection, with the parameters of `connect`."""
 
+_NOT_ENTERED: Final = "the tester is not connected; use it in `async with ChatTester(...) as tester:`"
 _SHOWN: Final = 50
 _MAX_THREADS: Final = 1000
 
@@ -91,12 +92,12 @@ class ChatTester:
         self._released: anyio.Event | None = None
         self._write_error: RecordingWriteError | None = None
         self._stack = AsyncExitStack()
-        self._background = Background()
+        self._background: Background | None = None
 
     async def __aenter__(self) -> Self:
         self._stack.callback(self.recorder.subscribe(self._take))
         try:
-            await self._stack.enter_async_context(self._background)
+            self._background = await self._stack.enter_async_context(Background())
             await self._connect(self._limits.connect_timeout)
         except BaseException:
             await self._stack.aclose()
@@ -117,7 +118,7 @@ class ChatTester:
     def connection(self) -> Connection:
         """The current connection. Raises RuntimeError outside of `async with`."""
         if self._connection is None:
-            raise RuntimeError("the tester is not connected; use it in `async with ChatTester(...) as tester:`")
+            raise RuntimeError(_NOT_ENTERED)
         return self._connection
 
     @property
@@ -264,6 +265,8 @@ class ChatTester:
                 self._waiters.remove(changed)
 
     async def _connect(self, timeout: float) -> None:
+        if self._background is None:
+            raise RuntimeError(_NOT_ENTERED)
         self._connection = await self._background.start(self._hold)
         if self._token is not None and self.dialect.authenticate_by == "message":
             await self._send_auth()
