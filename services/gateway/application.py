@@ -8,7 +8,9 @@ from typing import Final, Self, final
 import anyio
 from anyio import to_thread
 
-from chat_protocol.messages import Ack, Auth, Cancel, Ping, Resume, UserMessage
+from chat_protocol.messages import Ack, Auth, Cancel, Ping, Resume, Subscribe, Unsubscribe, UserMessage
+from gateway.channels.access import Access
+from gateway.channels.switchboard import SubscribeHandler, Switchboard, UnsubscribeHandler
 from gateway.delivery.handlers import AckHandler, AuthHandler, PingHandler, ResumeHandler
 from gateway.delivery.hub import Hub
 from gateway.delivery.watch import ExpiryWatch
@@ -16,11 +18,13 @@ from gateway.drain import drain
 from gateway.identity.tokens import TokenVerifier
 from gateway.ids import IdGenerator
 from gateway.model.llm_gateway import LLMGateway
+from gateway.model.resilience import ResilientModel
 from gateway.settings import Settings
 from gateway.storage.batch import BatchWriter
 from gateway.storage.database import Database
-from gateway.storage.history import History, open_log
+from gateway.storage.history import History
 from gateway.storage.journal import Journal
+from gateway.storage.migrating import check_revision, migrate, open_log
 from gateway.tools.calculator import Calculator
 from gateway.tools.search import Search
 from gateway.tools.toolbox import Toolbox
@@ -45,6 +49,8 @@ class Gateway:
     journal: Journal
     history: History
     hub: Hub
+    switchboard: Switchboard
+    model: ResilientModel
     service: MessageHandlerService
     router: MessageRouter
 
@@ -67,7 +73,12 @@ class Gateway:
             audience=settings.jwt_audience,
             leeway=settings.jwt_leeway,
         )
+        access = Access(channels=settings.channels, tools=settings.tool_roles, thinking=settings.thinking_roles)
+        switchboard = Switchboard(hub, access, ids)
         async with Database.open(settings.database_url, threads=settings.database_threads) as database:
+            if settings.migrate_on_start:
+                await migrate(database)
+            await check_revision(database)
             epoch = await open_log(database, ids)
             history = History(database)
             search = await to_thread.run_sync(Search.bundled)
@@ -80,7 +91,8 @@ class Gateway:
                     batch_size=settings.journal_batch,
                     accept_timeout=settings.storage_timeout,
                 )
-                engines = ExecutionEngineFactory(llm, Toolbox([Calculator(), search]), ids, settings)
+                model = ResilientModel(llm, settings)
+                engines = ExecutionEngineFactory(model, Toolbox([Calculator(), search]), access, ids, settings)
                 service = MessageHandlerService(journal, history, engines, ids, settings)
                 await writing.start(journal.run)
                 try:
@@ -98,10 +110,14 @@ class Gateway:
                                 journal=journal,
                                 history=history,
                                 hub=hub,
+                                switchboard=switchboard,
+                                model=model,
                                 service=service,
                                 router=MessageRouter(
                                     {
-                                        Auth: AuthHandler(verifier),
+                                        Auth: AuthHandler(verifier, switchboard.review),
+                                        Subscribe: SubscribeHandler(switchboard),
+                                        Unsubscribe: UnsubscribeHandler(switchboard),
                                         UserMessage: AgentHandler(service, ids),
                                         Cancel: CancelHandler(service),
                                         Resume: ResumeHandler(history, epoch),

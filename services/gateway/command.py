@@ -1,12 +1,13 @@
-"""The command line: `gateway serve` and `gateway token`.
+"""The command line: `gateway serve`, `token`, `migrate` and `check`.
 
-Exit codes: 0 done or stopped by a signal, 1 the database or the address is not to be had, 2 wrong usage or settings.
+Exit codes: 0 done or stopped by a signal, 1 the database, the model or the address is not to be had, 2 wrong usage or
+settings.
 """
 
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Annotated, Final, NoReturn
 
@@ -16,11 +17,15 @@ import typer
 from anyio.abc import TaskStatus
 from rich.console import Console
 
-from gateway.errors import BindError, GatewayError, SettingsError, StorageError
+from gateway.errors import BindError, GatewayError, ModelError, SettingsError, StorageError
 from gateway.identity.tokens import DEFAULT_TENANT, TokenIssuer
 from gateway.logs import log_to_stderr
+from gateway.model.llm_gateway import LLMGateway
 from gateway.server import serve as serve_gateway
 from gateway.settings import Settings
+from gateway.storage.database import Database
+from gateway.storage.migrating import check_revision
+from gateway.storage.migrating import migrate as migrate_database
 
 EXIT_UNAVAILABLE: Final = 1
 EXIT_USAGE: Final = 2
@@ -52,13 +57,7 @@ def serve(
     """
     settings = _load(host=host, port=port, database_url=database_url, llm_base_url=llm_base_url, log_level=log_level)
     log_to_stderr(settings.log_level)
-    options = {"use_uvloop": True} if backend is Backend.asyncio else {}
-    try:
-        anyio.run(_serve_until_signal, settings, backend=backend.value, backend_options=options)
-    except BaseExceptionGroup as group:
-        _fail(_first_of_ours(group))
-    except GatewayError as error:
-        _fail(error)
+    _run(_serve_until_signal, settings, backend)
 
 
 @app.command()
@@ -74,9 +73,51 @@ def token(
     typer.echo(issuer.mint(user, tenant_id=tenant, roles=role or ["user"], lifetime=lifetime))
 
 
+@app.command()
+def migrate(
+    database_url: Annotated[str | None, typer.Option(help="sqlite:///FILE or postgresql://USER@HOST/NAME.")] = None,
+) -> None:
+    """Bring the database to the newest revision."""
+    settings = _load(database_url=database_url)
+    _run(_migrate, settings)
+    typer.echo("the database is up to date")
+
+
+@app.command()
+def check(
+    database_url: Annotated[str | None, typer.Option(help="sqlite:///FILE or postgresql://USER@HOST/NAME.")] = None,
+    llm_base_url: Annotated[str | None, typer.Option(help="Base URL of the model's API, with its /v1.")] = None,
+) -> None:
+    """Check the settings, the database and the model without serving."""
+    settings = _load(database_url=database_url, llm_base_url=llm_base_url)
+    _run(_check, settings)
+    typer.echo("settings, database and model are fine")
+
+
 def main() -> None:
     """Run the command."""
     app()
+
+
+def _run(work: Callable[[Settings], Awaitable[None]], settings: Settings, backend: Backend = Backend.asyncio) -> None:
+    options = {"use_uvloop": True} if backend is Backend.asyncio else {}
+    try:
+        anyio.run(work, settings, backend=backend.value, backend_options=options)
+    except BaseExceptionGroup as group:
+        _fail(_first_of_ours(group))
+    except GatewayError as error:
+        _fail(error)
+
+
+async def _migrate(settings: Settings) -> None:
+    async with Database.open(settings.database_url, threads=1) as database:
+        await migrate_database(database)
+
+
+async def _check(settings: Settings) -> None:
+    async with Database.open(settings.database_url, threads=1) as database, LLMGateway.open(settings) as llm:
+        await check_revision(database)
+        await llm.check()
 
 
 async def _serve_until_signal(settings: Settings) -> None:
@@ -119,4 +160,4 @@ def _first_of_ours(group: BaseExceptionGroup[BaseException]) -> GatewayError:
 
 def _fail(error: GatewayError) -> NoReturn:
     Console(stderr=True, highlight=False, soft_wrap=True).print(f"gateway: {error}", markup=False)
-    raise typer.Exit(EXIT_UNAVAILABLE if isinstance(error, BindError | StorageError) else EXIT_USAGE)
+    raise typer.Exit(EXIT_UNAVAILABLE if isinstance(error, BindError | StorageError | ModelError) else EXIT_USAGE)

@@ -81,7 +81,13 @@ class TurnError(GatewayError):
 
 
 class ModelError(TurnError):
-    """The model did not answer, or not to the end."""
+    """The model did not answer, or not to the end. `retry_after`, in seconds, is what the model's API asked for."""
+
+    def __init__(
+        self, code: ErrorCode, text: str, *, retryable: bool = False, retry_after: float | None = None
+    ) -> None:
+        self.retry_after = retry_after
+        super().__init__(code, text, retryable=retryable)
 
 
 class StorageError(GatewayError):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Self, get_origin
 
 import msgspec
 
@@ -12,6 +12,8 @@ from gateway.identity.tokens import MIN_KEY_BYTES
 
 PREFIX: Final = "GATEWAY_"
 _KEY_FORM: Final = "kid=secret, several separated by commas, the first signs"
+
+_CONTAINERS: Final[tuple[Any, ...]] = (dict, list)
 
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
 Count = Annotated[int, msgspec.Meta(gt=0, le=1_000_000)]
@@ -34,6 +36,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     auth_timeout: Seconds = 10.0
     """How long a connection without a token in its handshake may take to send `auth`."""
     database_url: str = "sqlite:///gateway.sqlite3"
+    migrate_on_start: bool = True
+    """Whether `serve` brings the database to the newest revision itself; otherwise `gateway migrate` must have."""
     database_threads: Count = 8
     """Worker threads for reads; writes have one of their own."""
     journal_queue: Count = 10_000
@@ -60,6 +64,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Messages of one user that may wait; more are answered with `busy`."""
     runs_per_user: Count = 4
     runs_in_all: Count = 512
+    channels: dict[str, list[str]] = msgspec.field(
+        default_factory=lambda: {"guide": ["*"], "pillar:*": ["user", "admin"], "ops:*": ["admin"]}
+    )
+    """Roles that may join, by channel pattern; `*` at the end of a pattern stands for any rest, as a role for all."""
+    tool_roles: dict[str, list[str]] = {}
+    """Roles whose turns may use a tool, by tool name. A tool that is not named is open to all."""
+    thinking_roles: list[str] = msgspec.field(default_factory=lambda: ["*"])
+    """Roles that see the model's reasoning."""
     history_messages: Count = 40
     """Earlier messages of the thread that the model sees."""
     max_inbound_bytes: Bytes = MAX_INBOUND_BYTES
@@ -137,8 +149,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 def _convert(settings: type[Settings], name: str, value: Any) -> Any:
     kind = settings.__annotations__[name]
     try:
+        if isinstance(value, str) and get_origin(kind) in _CONTAINERS:
+            return msgspec.json.decode(value, type=kind)
         return msgspec.convert(value, kind, strict=False)
-    except msgspec.ValidationError as error:
+    except msgspec.MsgspecError as error:
         reason = re.sub(r"`(\w+)`", r"\1", str(error))
         raise SettingsError(f"{PREFIX}{name.upper()}", reason) from None
 

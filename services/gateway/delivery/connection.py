@@ -38,6 +38,8 @@ class Connection:
         self.id = connection_id
         self.principal = principal
         self.outbox = outbox
+        self.channels: set[str] = set()
+        """Channels that the connection has joined."""
         self.closing: tuple[CloseCode, str] | None = None
         """Set once the gateway wants to close: the code and the reason."""
         self._hub = hub
@@ -54,6 +56,10 @@ class Connection:
     def send(self, event: AnyEvent) -> None:
         """Queue an event about the connection itself."""
         self._put(encode(event).decode())
+
+    def send_frame(self, frame: str) -> None:
+        """Queue an event that is encoded already, because it goes to several connections."""
+        self._put(frame)
 
     def follow(self, address: ThreadAddress, *, after_seq: int, catch_up: bool, restart: bool = False) -> None:
         """Follow a thread from the event after `after_seq`.

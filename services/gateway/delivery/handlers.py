@@ -1,5 +1,6 @@
 """Handlers of the messages about delivery: positions, heartbeat, a fresh token."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final, final
 
@@ -87,14 +88,16 @@ class PingHandler:
 class AuthHandler:
     """Takes a fresh token for a connection that is open already."""
 
-    def __init__(self, verifier: TokenVerifier) -> None:
+    def __init__(self, verifier: TokenVerifier, review: Callable[[Connection], list[str]]) -> None:
         self._verifier = verifier
+        self._review = review
 
     async def handle(self, connection: Connection, message: Auth) -> None:
         """Go on under the new token, with its roles and its expiry.
 
         Raises:
-            RequestError: the token is not good, or it is another user's; the old one stays in force.
+            RequestError: the token is not good, or it is another user's; then the old one stays in force. Also when the
+                new roles close channels that the connection had joined; then the new one is in force.
         """
         try:
             principal = self._verifier.verify(message.token)
@@ -107,6 +110,10 @@ class AuthHandler:
                 ErrorCode.FORBIDDEN, "The token is another user's. Open a connection of its own.", field="token"
             )
         connection.authenticate(principal)
+        if left := self._review(connection):
+            raise RequestError(
+                ErrorCode.FORBIDDEN, f"Your roles no longer open these channels, which you have left: {', '.join(left)}"
+            )
 
 
 def check_epoch(given: str, current: str) -> None:

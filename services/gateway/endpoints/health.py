@@ -24,7 +24,13 @@ class HealthEndpoints:
             await self._gateway.database.check()
         except StorageError as error:
             return _json({"status": "failing", "database": str(error)}, status=503)
-        return _json({"status": "ok", "database": "ok"})
+        return _json({"status": "ok", "database": "ok", "model": self._gateway.model.breaker_state})
+
+    async def ready(self, request: Request) -> Response:
+        """200 when new messages are taken, else 503: whether to send clients here."""
+        if self._gateway.service.draining:
+            return _json({"status": "draining"}, status=503)
+        return await self.health(request)
 
     async def websocket_health(self, _request: Request) -> Response:
         """Counts of connections, turns and journal entries."""

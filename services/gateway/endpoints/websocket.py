@@ -3,10 +3,8 @@
 from typing import Final, final
 
 import anyio
-import msgspec
 import structlog
 from anyio.abc import TaskGroup
-from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected, WebSocketState
 
 from chat_protocol.close_codes import CloseCode
@@ -17,13 +15,13 @@ from gateway.application import Gateway
 from gateway.delivery.connection import Connection
 from gateway.delivery.outbox import Outbox
 from gateway.endpoints.answers import Answers
+from gateway.endpoints.authorization import bearer_token, unauthorized
 from gateway.errors import TokenRefusedError
 from gateway.identity.principal import Principal
 from gateway.logs import get_logger
 
 SUBPROTOCOL: Final = "streamproof.v1"
 _BEARER_SUBPROTOCOL: Final = "bearer."
-_BEARER_HEADER: Final = "bearer "
 _CLOSE_SECONDS: Final = 5.0
 
 _GONE: Final = (WebSocketDisconnect, WebSocketDisconnected)
@@ -47,7 +45,7 @@ class WebSocketEndpoint:
                 principal = self._gateway.verifier.verify(token)
             except TokenRefusedError as error:
                 self._log.info("handshake refused", reason=error.reason)
-                await websocket.send_denial_response(_unauthorized(error.reason))
+                await websocket.send_denial_response(unauthorized(error.reason))
                 return
         try:
             await websocket.accept(_choose_subprotocol(websocket))
@@ -139,9 +137,8 @@ async def _close(websocket: WebSocket, code: CloseCode, reason: str) -> None:
 
 
 def _token_of_handshake(websocket: WebSocket) -> str | None:
-    header = websocket.headers.get("authorization")
-    if header is not None:
-        return header[len(_BEARER_HEADER) :].strip() if header.lower().startswith(_BEARER_HEADER) else ""
+    if (token := bearer_token(websocket.headers)) is not None:
+        return token
     for subprotocol in websocket.scope.get("subprotocols", ()):
         if subprotocol.startswith(_BEARER_SUBPROTOCOL):
             return str(subprotocol[len(_BEARER_SUBPROTOCOL) :])
@@ -154,13 +151,3 @@ def _choose_subprotocol(websocket: WebSocket) -> str | None:
     if SUBPROTOCOL in offered:
         return SUBPROTOCOL
     return next((str(name) for name in offered if name.startswith(_BEARER_SUBPROTOCOL)), None)
-
-
-def _unauthorized(reason: str) -> Response:
-    body = {"error": {"code": ErrorCode.UNAUTHENTICATED, "text": f"Not authenticated: {reason}."}}
-    return Response(
-        msgspec.json.encode(body),
-        status_code=401,
-        media_type="application/json",
-        headers={"www-authenticate": 'Bearer realm="streamproof"'},
-    )

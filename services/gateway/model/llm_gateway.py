@@ -1,7 +1,8 @@
 """The model's API: one streamed request, with every way it can fail turned into a `ModelError`."""
 
+import math
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self, cast, final
 
@@ -46,6 +47,15 @@ class LLMGateway:
             with anyio.CancelScope(shield=True):
                 await client.close()
 
+    async def check(self) -> None:
+        """Reach the model's API once. Raises ModelError when that fails."""
+        try:
+            await self._client.models.list()
+        except openai.APIStatusError as error:
+            raise _refused(error.status_code, error.response.headers) from error
+        except openai.APIError as error:
+            raise ModelError(ErrorCode.MODEL_UNREACHABLE, "the model cannot be reached; check the base URL") from error
+
     @asynccontextmanager
     async def stream(
         self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]]
@@ -82,7 +92,7 @@ class LLMGateway:
             ) from error
         except openai.APIStatusError as error:
             self._log.warning("model refused", status=error.status_code, request_id=error.request_id)
-            raise _refused(error.status_code) from error
+            raise _refused(error.status_code, error.response.headers) from error
 
 
 @final
@@ -108,6 +118,11 @@ class AnswerStream:
                 raise StopAsyncIteration
             await self._read()
         return self._ready.popleft()
+
+    async def wait_ready(self) -> None:
+        """Wait until the first part is there. Raises ModelError when the answer fails before it."""
+        while not self._ready and not self._ended:
+            await self._read()
 
     async def _read(self) -> None:
         try:
@@ -152,13 +167,26 @@ def _silent() -> ModelError:
     )
 
 
-def _refused(status: int) -> ModelError:
+def _refused(status: int, headers: Mapping[str, str]) -> ModelError:
     if status in _RETRYABLE_STATUS or status >= 500:
         return ModelError(
             ErrorCode.MODEL_REFUSED,
             f"The model is overloaded or failing (status {status}). Try again in a minute.",
             retryable=True,
+            retry_after=_retry_after(headers),
         )
     return ModelError(
         ErrorCode.MODEL_REFUSED, f"The model refused the request (status {status}). Ask the operator to check it."
     )
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds that the API asks to wait. Dates are left alone: clocks differ."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers[name]) * unit
+        except (KeyError, ValueError):
+            continue
+        if 0 <= seconds < math.inf:
+            return seconds
+    return None

@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import final
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import and_, select
 
-from gateway.ids import IdGenerator
 from gateway.storage.database import Database
 from gateway.storage.entries import RunStatus
-from gateway.storage.schema import ThreadAddress, events, log, messages, metadata, runs, threads
+from gateway.storage.schema import ThreadAddress, events, messages, runs, threads
 
 
 @final
@@ -102,17 +101,3 @@ class History:
         )
         rows = await self._database.run(lambda connection: connection.execute(query).all())
         return [UnfinishedRun(row.run_id, row.status, row.request, row.content, row.seq) for row in rows]
-
-
-async def open_log(database: Database, ids: IdGenerator) -> str:
-    """Make what is missing of the tables and return the log's epoch. Raises StorageError."""
-
-    def work(connection: Connection) -> str:
-        metadata.create_all(connection)
-        epoch = connection.execute(select(log.c.epoch)).scalar()
-        if epoch is None:
-            epoch = ids.epoch()
-            connection.execute(log.insert().values(name="events", epoch=epoch))
-        return epoch
-
-    return await database.run(work)

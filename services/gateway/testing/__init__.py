@@ -28,7 +28,14 @@ def make_settings(database: Path | str, llm_base_url: str, **overrides: Any) -> 
         overrides: fields of `Settings`.
     """
     url = database if isinstance(database, str) else f"sqlite:///{database / 'gateway.sqlite3'}"
-    values = {"jwt_keys": TEST_KEYS, "port": 0, "database_url": url, "llm_base_url": llm_base_url, "drain_timeout": 0.2}
+    values = {
+        "jwt_keys": TEST_KEYS,
+        "port": 0,
+        "database_url": url,
+        "llm_base_url": llm_base_url,
+        "drain_timeout": 0.2,
+        "llm_retry_delay": 0.01,
+    }
     return Settings.from_mapping(values | overrides)
 
 

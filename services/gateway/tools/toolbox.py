@@ -1,6 +1,6 @@
 """What a tool is, and the set of tools that one engine may use."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol, final
 
 from gateway.errors import ToolError
@@ -39,6 +39,10 @@ class Toolbox:
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(sorted(self._tools))
+
+    def only(self, allowed: Callable[[str], bool]) -> "Toolbox":
+        """The tools whose names `allowed` lets through. To the model the others do not exist."""
+        return Toolbox(tool for name, tool in self._tools.items() if allowed(name))
 
     def get(self, name: str) -> Tool:
         """The tool of that name. Raises ToolError when there is none."""

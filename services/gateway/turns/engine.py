@@ -8,10 +8,11 @@ from typing import Any, Final, final
 import anyio
 
 from chat_protocol.events import AnyEvent, ErrorCode, Usage
+from gateway.channels.access import Access
 from gateway.errors import TurnError
 from gateway.ids import IdGenerator
 from gateway.model.answer import AnswerEnd, AnswerPart, ReasoningDelta, TextDelta, ToolCall
-from gateway.model.llm_gateway import LLMGateway
+from gateway.model.resilience import ResilientModel
 from gateway.settings import Settings
 from gateway.tools.toolbox import Toolbox
 from gateway.turns.context import UserExecutionContext
@@ -49,13 +50,13 @@ class ExecutionEngine:
     """Runs one turn for one user. Made by `ExecutionEngineFactory`, used once."""
 
     def __init__(
-        self, context: UserExecutionContext, llm: LLMGateway, toolbox: Toolbox, events: RunEvents, settings: Settings
+        self, model: ResilientModel, toolbox: Toolbox, events: RunEvents, settings: Settings, *, show_thinking: bool
     ) -> None:
-        self._context = context
-        self._llm = llm
+        self._model = model
         self._toolbox = toolbox
         self._events = events
         self._settings = settings
+        self._show_thinking = show_thinking
         self._size = 0
 
     async def run(self, conversation: Sequence[dict[str, Any]], emit: Emit) -> EngineResult:
@@ -91,7 +92,7 @@ class ExecutionEngine:
 
     async def _ask(self, messages: Sequence[dict[str, Any]], emit: Emit) -> _Answer:
         answer = _Answer()
-        async with self._llm.stream(messages, self._toolbox.describe()) as parts:
+        async with self._model.stream(messages, self._toolbox.describe()) as parts:
             async for part in parts:
                 await self._take(part, answer, emit)
         return answer
@@ -100,7 +101,7 @@ class ExecutionEngine:
         match part:
             case ReasoningDelta(text):
                 self._count(text)
-                if self._context.enable_thinking:
+                if self._show_thinking:
                     await emit(self._events.thinking(text))
             case TextDelta(text):
                 self._count(text)
@@ -124,16 +125,22 @@ class ExecutionEngine:
 class ExecutionEngineFactory:
     """Makes an engine for each turn, bound to one user's context. Keeps nothing about any of them."""
 
-    def __init__(self, llm: LLMGateway, toolbox: Toolbox, ids: IdGenerator, settings: Settings) -> None:
-        self._llm = llm
+    def __init__(
+        self, model: ResilientModel, toolbox: Toolbox, access: Access, ids: IdGenerator, settings: Settings
+    ) -> None:
+        self._model = model
         self._toolbox = toolbox
+        self._access = access
         self._ids = ids
         self._settings = settings
 
     def create(self, context: UserExecutionContext) -> tuple[ExecutionEngine, RunEvents]:
         """An engine for `context` and the maker of its events."""
         events = RunEvents(context, self._ids)
-        return ExecutionEngine(context, self._llm, self._toolbox, events, self._settings), events
+        toolbox = self._toolbox.only(lambda name: self._access.may_use(context.roles, name))
+        thinking = context.enable_thinking and self._access.may_see_thinking(context.roles)
+        engine = ExecutionEngine(self._model, toolbox, events, self._settings, show_thinking=thinking)
+        return engine, events
 
 
 def _tool_messages(answer: _Answer, results: Sequence[str]) -> list[dict[str, Any]]:

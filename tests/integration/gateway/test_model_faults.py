@@ -7,7 +7,7 @@ import pytest
 
 from gateway.testing import RunningGateway, make_settings, running_gateway
 from gateway.testing.client import ChatClient
-from mock_llm.testing import running_mock_llm
+from mock_llm.testing import RunningMockLLM, running_mock_llm
 
 pytestmark = pytest.mark.anyio
 
@@ -154,3 +154,56 @@ async def test_tools_of_one_answer_are_paired_by_their_ids(tmp_path: Path) -> No
     assert results["search"]["result"]["results"][0]["id"] == "latency-percentiles"
     begun = [event["payload"]["tool_call_id"] for event in events if event["type"] == "tool_executing"]
     assert sorted(begun) == sorted(result["tool_call_id"] for result in results.values())
+
+
+FAILS_TWICE = """
+name: fails-twice
+rules:
+  - name: fails-twice
+    match: {}
+    sequence:
+      - fault: {kind: http_error, status: 503, message: busy}
+      - fault: {kind: http_error, status: 503, message: busy}
+      - reply: [{text: ["at last"]}]
+"""
+
+REFUSES = """
+name: refuses
+rules:
+  - name: refuses
+    match: {}
+    fault: {kind: http_error, status: 400, message: refused}
+"""
+
+
+async def test_a_call_that_failed_before_its_first_word_is_tried_again(tmp_path: Path) -> None:
+    async with (
+        running_mock_llm(FAILS_TWICE) as llm,
+        running_gateway(make_settings(tmp_path, llm.openai_url, llm_retries=2, llm_retry_delay=0.01)) as gateway,
+    ):
+        events = await one_turn(gateway, QUESTION)
+        calls = len(llm.requests())
+    assert events[-1]["payload"]["text"] == "at last"
+    assert calls == 3
+
+
+async def test_a_call_that_was_refused_for_good_is_not_tried_again(tmp_path: Path) -> None:
+    async with (
+        running_mock_llm(REFUSES) as llm,
+        running_gateway(make_settings(tmp_path, llm.openai_url, llm_retry_delay=0.01)) as gateway,
+    ):
+        events = await one_turn(gateway, QUESTION)
+        calls = len(llm.requests())
+    assert (events[-1]["payload"]["code"], calls) == ("model_refused", 1)
+
+
+async def test_a_model_that_keeps_failing_is_left_alone_for_a_while(
+    gateway: RunningGateway, llm: RunningMockLLM
+) -> None:
+    for _ in range(gateway.settings.breaker_failures):
+        await one_turn(gateway, "please break off")
+    calls = len(llm.requests())
+    events = await one_turn(gateway, QUESTION)
+    assert events[-1]["payload"]["code"] == "model_unreachable"
+    assert "repeated failures" in events[-1]["payload"]["text"]
+    assert len(llm.requests()) == calls

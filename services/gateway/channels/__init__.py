@@ -1,0 +1,1 @@
+"""Channels: messages to everyone who has joined, within one tenant and by role."""
