@@ -58,10 +58,11 @@ class NamespaceState:
 class Answerer:
     """Answers by one scenario."""
 
-    def __init__(self, scenario: Scenario, clock: Clock) -> None:
+    def __init__(self, scenario: Scenario, clock: Clock, speed: float = 1.0) -> None:
         self.scenario = scenario
         self.rules: tuple[CompiledRule, ...] = tuple(compile_rule(rule) for rule in scenario.rules)
         self._clock = clock
+        self._speed = speed
         self._rendered: OrderedDict[tuple[object, ...], tuple[Plan, Template]] = OrderedDict()
         self._default_paced = _is_paced(scenario.timing)
 
@@ -107,7 +108,7 @@ class Answerer:
         frames = template.frames
         if not asked.stream:
             timing = _whole_timing(plan, timing, identity)
-        writes = chunks(frames, template.stamp_each(values), timing, outcome.hold, identity)
+        writes = chunks(frames, template.stamp_each(values), timing, outcome.hold, identity, self._speed)
         if fault is None:
             steps: Iterable[Step] = perform(writes)
             length = None if asked.stream else len(template.stamp(values))
@@ -233,7 +234,9 @@ def _instead(asked: ModelRequest, fault: AnyFault, identity: Identity) -> Exchan
 
 
 def _is_paced(timing: Timing) -> bool:
-    return bool(timing.first_token or timing.tokens_per_second or timing.chunk_delay or timing.jitter)
+    return bool(
+        timing.first_token or timing.tokens_per_second or timing.chunk_delay or timing.jitter or timing.schedule
+    )
 
 
 def _whole_timing(plan: Plan, timing: Timing, identity: Identity) -> Timing:

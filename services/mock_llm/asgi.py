@@ -12,7 +12,7 @@ import anyio
 from mock_llm.application import Application
 from mock_llm.engine import MockModel
 from mock_llm.errors import MockModelError
-from mock_llm.exchange import CloseEarly, Exchange, RefuseFor, Send, TearDown
+from mock_llm.exchange import CloseEarly, Exchange, Flush, RefuseFor, Relay, Send, Silence, SleepUntil, TearDown, WaitAt
 from mock_llm.http.request import HttpRequest
 from mock_llm.http.stage import wait
 from mock_llm.server import make_model, read_scenario
@@ -21,6 +21,7 @@ from mock_llm.settings import MockLLMSettings
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 SendMessage = Callable[[Message], Awaitable[None]]
+Gentle = Send | Relay | SleepUntil | WaitAt | Silence | Flush
 
 
 @final
@@ -98,19 +99,25 @@ class MockLLMApp:
         if not exchange.silent:
             await send({"type": "http.response.start", "status": exchange.status, "headers": list(exchange.headers)})
         for step in exchange.steps:
-            if isinstance(step, Send):
-                await send({"type": "http.response.body", "body": step.data, "more_body": True})
-                if entry is not None:
-                    entry.events_sent = step.events
-                    entry.bytes_sent += len(step.data)
-            elif isinstance(step, CloseEarly | TearDown | RefuseFor):
+            if isinstance(step, CloseEarly | TearDown | RefuseFor):
                 self.model.ended(exchange, "broken_off")
                 return True
-            else:
-                await wait(step, self.model.clock, self.model.barriers, started)
+            await self._step(step, exchange, send, started)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
         self.model.ended(exchange, "done")
         return False
+
+    async def _step(self, step: Gentle, exchange: Exchange, send: SendMessage, started: float) -> None:
+        if isinstance(step, Send):
+            await send({"type": "http.response.body", "body": step.data, "more_body": True})
+            if exchange.entry is not None:
+                exchange.entry.events_sent = step.events
+                exchange.entry.bytes_sent += len(step.data)
+        elif isinstance(step, Relay):
+            async for data in step.source:
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+        else:
+            await wait(step, self.model.clock, self.model.barriers, started)
 
 
 def create_app() -> MockLLMApp:

@@ -7,10 +7,11 @@ import json
 import logging
 import signal
 import sys
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import anyio
 import structlog
@@ -54,6 +55,7 @@ def serve_command(
     host: Annotated[str | None, typer.Option(help="Address to bind.")] = None,
     port: Annotated[int | None, typer.Option(help="TCP port; 0 takes a free one.", min=0, max=65_535)] = None,
     seed: Annotated[int | None, typer.Option(help="Seed for ids, jitter and chaos.")] = None,
+    speed: Annotated[float | None, typer.Option(help="How much faster streams run; 2 halves every pause.")] = None,
     backend: Annotated[Backend, typer.Option(help="Event loop.")] = Backend.ASYNCIO,
 ) -> None:
     """Serve a scenario until SIGTERM or SIGINT. Prints one JSON line with the URL when ready."""
@@ -66,9 +68,12 @@ def serve_command(
             host=settings.host if host is None else host,
             port=settings.port if port is None else port,
             seed=settings.seed if seed is None else seed,
+            speed=settings.speed if speed is None else speed,
         )
         options = {"use_uvloop": True} if backend is Backend.ASYNCIO else {}
         anyio.run(_serve_until_signal, settings, backend=backend.value, backend_options=options)
+    except BaseExceptionGroup as group:
+        _fail(_only_error(group))
     except (MockModelError, OSError) as error:
         _fail(error)
 
@@ -86,6 +91,24 @@ def check(scenario: Annotated[Path, typer.Argument(help="Scenario file.")]) -> N
     Console().print(f"{scenario}: ok, {len(found.rules)} rules, {outcomes} outcomes", highlight=False, soft_wrap=True)
 
 
+@app.command("record")
+def record_command(
+    upstream: Annotated[str, typer.Option(help="Base URL of an OpenAI-compatible provider, with its /v1.")],
+    output: Annotated[Path, typer.Option(help="Scenario file to write.")],
+    port: Annotated[int, typer.Option(help="TCP port; 0 takes a free one.", min=0, max=65_535)] = 0,
+    backend: Annotated[Backend, typer.Option(help="Event loop.")] = Backend.ASYNCIO,
+) -> None:
+    """Pass requests on to a provider until SIGTERM or SIGINT, then write a scenario without secrets."""
+    _log_to_stderr()
+    try:
+        settings = replace(MockLLMSettings.from_environment(), port=port)
+        anyio.run(_record_until_signal, settings, upstream, output, backend=backend.value)
+    except BaseExceptionGroup as group:
+        _fail(_only_error(group))
+    except (MockModelError, OSError) as error:
+        _fail(error)
+
+
 @app.command()
 def schema() -> None:
     """Print the JSON Schema of a scenario file."""
@@ -93,18 +116,41 @@ def schema() -> None:
 
 
 async def _serve_until_signal(settings: MockLLMSettings) -> None:
+    async def run(*, task_status: TaskStatus[str]) -> None:
+        await serve(settings, task_status=task_status)
+
+    await _until_signal(run, {"scenario": settings.scenario})
+
+
+async def _record_until_signal(settings: MockLLMSettings, upstream: str, output: Path) -> None:
+    # Only recording needs an HTTP client; serving starts faster and smaller without one.
+    from mock_llm.recording.server import record
+
+    async def run(*, task_status: TaskStatus[str]) -> None:
+        await record(settings, upstream=upstream, output=output, task_status=task_status)
+
+    await _until_signal(run, {"upstream": upstream, "output": str(output)})
+
+
+async def _until_signal(run: Callable[..., Coroutine[Any, Any, None]], facts: dict[str, str]) -> None:
     async with anyio.create_task_group() as tasks:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            url = await tasks.start(_serve, settings)
-            sys.stdout.write(json.dumps({"url": url, "scenario": settings.scenario}) + "\n")
+            url = await tasks.start(run)
+            sys.stdout.write(json.dumps({"url": url, **facts}) + "\n")
             sys.stdout.flush()
             async for _ in signals:
                 tasks.cancel_scope.cancel()
                 return
 
 
-async def _serve(settings: MockLLMSettings, *, task_status: TaskStatus[str]) -> None:
-    await serve(settings, task_status=task_status)
+def _only_error(group: BaseExceptionGroup[BaseException]) -> Exception:
+    """The one error that a task group wraps; any other group goes on as it is."""
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup) and len(found.exceptions) == 1:
+        found = found.exceptions[0]
+    if isinstance(found, MockModelError | OSError):
+        return found
+    raise group
 
 
 def _log_to_stderr() -> None:

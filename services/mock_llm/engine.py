@@ -37,6 +37,7 @@ class MockModel:
         journal: where requests are noted.
         clock: paces the streams.
         namespaces: how many namespaces are remembered.
+        speed: how much faster than the scenario says streams run; 2 halves every pause.
     """
 
     def __init__(
@@ -47,11 +48,13 @@ class MockModel:
         journal: Journal | None = None,
         clock: ControlledClock | None = None,
         namespaces: int = 1_000,
+        speed: float = 1.0,
     ) -> None:
         self.clock = clock or ControlledClock()
         self.journal = journal or Journal(10_000, 16 * 1024 * 1024)
         self.counters = Counters()
         self._own_seed = seed
+        self._speed = speed
         self._namespaces: OrderedDict[str, NamespaceState] = OrderedDict()
         self._max_namespaces = namespaces
         self.use(scenario)
@@ -72,7 +75,7 @@ class MockModel:
             frozenset(hold.barrier for rule in scenario.rules for each in rule.outcomes() for hold in each.hold)
         )
         self._seed = scenario.seed if self._own_seed is None else self._own_seed
-        self._answerer = Answerer(scenario, self.clock)
+        self._answerer = Answerer(scenario, self.clock, self._speed)
         self._namespaces.clear()
 
     def reset(self, namespace: str | None = None) -> None:

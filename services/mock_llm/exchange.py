@@ -1,6 +1,6 @@
 """An answer as a list of steps: what to send, when, and how it ends. Drivers perform it on a socket or through ASGI."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import final
 
@@ -69,7 +69,15 @@ class RefuseFor:
     duration: float
 
 
-Step = Send | SleepUntil | WaitAt | Silence | CloseEarly | TearDown | Flush | RefuseFor
+@final
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """Pass on bytes of the body as they come from somewhere else."""
+
+    source: AsyncIterator[bytes]
+
+
+Step = Send | SleepUntil | WaitAt | Silence | CloseEarly | TearDown | Flush | RefuseFor | Relay
 
 
 @final

@@ -39,13 +39,17 @@ class Chunk:
     holds: tuple[str, ...] = ()
 
 
-def departures(frames: tuple[Frame, ...], timing: Timing, identity: Identity) -> Iterator[float]:
-    """When each frame leaves, in seconds after the request; never earlier than the frame before it."""
+def departures(frames: tuple[Frame, ...], timing: Timing, identity: Identity, speed: float = 1.0) -> Iterator[float]:
+    """When each frame leaves, in seconds after the request; never earlier than the frame before it.
+
+    A `speed` of 2 halves every time.
+    """
     moment = seconds(timing.first_token)
     jitter = seconds(timing.jitter)
     delay = None if timing.chunk_delay is None else seconds(timing.chunk_delay)
     per_token = 0.0 if timing.tokens_per_second is None else 1 / timing.tokens_per_second
     random = identity.random("jitter") if jitter else None
+    schedule = iter(timing.schedule)
     latest = 0.0
     begun = False
     for frame in frames:
@@ -54,13 +58,19 @@ def departures(frames: tuple[Frame, ...], timing: Timing, identity: Identity) ->
             if begun:
                 moment += max(frame.tokens, 1) * per_token if delay is None else delay
             begun = True
+            moment = seconds(next(schedule, moment)) if timing.schedule else moment
             leaves = moment + (random.uniform(0, jitter) if random is not None else 0.0)
         latest = max(latest, leaves)
-        yield latest
+        yield latest / speed
 
 
 def chunks(
-    frames: tuple[Frame, ...], stamped: Iterable[bytes], timing: Timing, holds: tuple[Hold, ...], identity: Identity
+    frames: tuple[Frame, ...],
+    stamped: Iterable[bytes],
+    timing: Timing,
+    holds: tuple[Hold, ...],
+    identity: Identity,
+    speed: float = 1.0,
 ) -> Iterator[Chunk]:
     """The frames as writes, each with its time and the barriers before it; made when they are asked for."""
     last = len(frames) - 1
@@ -68,7 +78,7 @@ def chunks(
     for hold in holds:
         index = min(hold.after_event, last)
         held[index] = (*held.get(index, ()), hold.barrier)
-    for index, (data, offset) in enumerate(zip(stamped, departures(frames, timing, identity), strict=True)):
+    for index, (data, offset) in enumerate(zip(stamped, departures(frames, timing, identity, speed), strict=True)):
         yield Chunk(data, index + 1, offset, held.get(index, ()))
 
 

@@ -47,7 +47,12 @@ async def serve(
         if scenario is None:
             scenario = await anyio.to_thread.run_sync(read_scenario, settings)
         model = make_model(settings, scenario)
-    service = Service(model, settings)
+    await serve_service(Service(model, settings), task_status=task_status)
+
+
+async def serve_service(service: Service, *, task_status: TaskStatus[str]) -> None:
+    """Bind and serve whatever application the service has. Raises OSError; cancellation as in `serve`."""
+    settings, model = service.settings, service.model
     with closing(_bind(settings)) as sock:
         host, port = sock.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -75,6 +80,7 @@ def make_model(settings: MockLLMSettings, scenario: Scenario) -> MockModel:
         seed=settings.seed,
         journal=Journal(settings.journal_entries, settings.journal_bytes),
         namespaces=settings.namespaces,
+        speed=settings.speed,
     )
 
 

@@ -1,5 +1,6 @@
 """What the server can be told from outside. The only place of the package that reads the environment."""
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ class MockLLMSettings:
         journal_entries: requests the journal remembers.
         journal_bytes: bytes of request bodies the journal keeps; older bodies go first.
         namespaces: namespaces remembered; the one unused longest goes first.
+        speed: how much faster than the scenario says streams run; 2 halves every pause.
         backlog: connections the kernel may queue before they are accepted.
     """
 
@@ -46,6 +48,7 @@ class MockLLMSettings:
     journal_entries: int = 10_000
     journal_bytes: int = 16 * _MIB
     namespaces: int = 1_000
+    speed: float = 1.0
     backlog: int = 2_048
 
     def __post_init__(self) -> None:
@@ -56,6 +59,8 @@ class MockLLMSettings:
                 raise SettingsError(name, f"{getattr(self, name)} is too small; use 1 or more")
         if self.journal_bytes < 0:
             raise SettingsError("journal_bytes", "a negative size; use 0 to keep no bodies")
+        if not 0 < self.speed < math.inf:
+            raise SettingsError("speed", f"{self.speed} is not a speed; use a positive number")
         if self.idle_seconds <= 0:
             raise SettingsError("idle_seconds", f"{self.idle_seconds} is not a time to wait; use a positive number")
 
@@ -100,5 +105,6 @@ _CONVERTERS: Final[dict[str, type[str] | type[int] | type[float]]] = {
     "journal_entries": int,
     "journal_bytes": int,
     "namespaces": int,
+    "speed": float,
     "backlog": int,
 }

@@ -11,10 +11,19 @@ import structlog
 
 from mock_llm.application import Application
 from mock_llm.engine import MockModel
+from mock_llm.exchange import Exchange
+from mock_llm.http.request import HttpRequest
 from mock_llm.settings import MockLLMSettings
 
 DELIVERY_SECONDS: Final = 2.0
 _POLL_SECONDS: Final = 0.001
+
+
+class Handler(Protocol):
+    """What turns requests into answers."""
+
+    def handle(self, request: HttpRequest) -> Exchange:
+        """Answer one request. Never raises for what a client sent."""
 
 
 class Connection(Protocol):
@@ -28,10 +37,10 @@ class Connection(Protocol):
 class Service:
     """What all connections of one server share."""
 
-    def __init__(self, model: MockModel, settings: MockLLMSettings) -> None:
+    def __init__(self, model: MockModel, settings: MockLLMSettings, application: Handler | None = None) -> None:
         self.model = model
         self.settings = settings
-        self.application = Application(model, settings.admin_token, lambda: self.open)
+        self.application: Handler = application or Application(model, settings.admin_token, lambda: self.open)
         self.log = structlog.get_logger("mock_llm")
         self.total = 0
         self.refusing = 0.0

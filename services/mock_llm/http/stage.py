@@ -8,7 +8,7 @@ import anyio.lowlevel
 from mock_llm.barriers import Barriers
 from mock_llm.clock import Clock
 from mock_llm.engine import MockModel
-from mock_llm.exchange import CloseEarly, Exchange, Flush, RefuseFor, Send, Silence, SleepUntil, TearDown, WaitAt
+from mock_llm.exchange import CloseEarly, Exchange, Flush, RefuseFor, Relay, Send, Silence, SleepUntil, TearDown, WaitAt
 from mock_llm.http import framing
 
 
@@ -45,7 +45,7 @@ async def perform_exchange(
             entry.events_sent, entry.bytes_sent = exchange.events, len(exchange.body)
         model.ended(exchange, "done")
         return True
-    chunked = exchange.length is None
+    chunked = exchange.length is None and not exchange.silent
     if not exchange.silent:
         head = framing.head(exchange.status, exchange.headers, length=exchange.length, keep_alive=keep_alive)
         await wire.send(head)
@@ -55,16 +55,22 @@ async def perform_exchange(
             if entry is not None:
                 entry.events_sent = step.events
                 entry.bytes_sent += len(step.data)
+        elif isinstance(step, Relay):
+            await _relay(step, wire)
         elif isinstance(step, CloseEarly | TearDown | RefuseFor):
             model.ended(exchange, "broken_off")
             await _break_off(step, wire)
             return False
         else:
             await wait(step, model.clock, model.barriers, started)
-    if chunked:
-        await wire.send(framing.LAST_CHUNK)
+    await wire.send(framing.LAST_CHUNK if chunked else b"")
     model.ended(exchange, "done")
     return True
+
+
+async def _relay(step: Relay, wire: Wire) -> None:
+    async for data in step.source:
+        await wire.send(framing.chunk(data))
 
 
 async def _break_off(step: CloseEarly | TearDown | RefuseFor, wire: Wire) -> None:

@@ -115,15 +115,17 @@ class Timing(_Part, frozen=True):
         tokens_per_second: pace of the pieces after the first.
         chunk_delay: fixed time between pieces, instead of a pace.
         jitter: a piece leaves up to so much later, drawn from the seed.
+        schedule: when each piece leaves, as recorded, instead of all the above; later pieces leave with the last.
     """
 
     first_token: Duration = 0.0
     tokens_per_second: Annotated[float, Meta(gt=0, le=1_000_000)] | None = None
     chunk_delay: Duration | None = None
     jitter: Duration = 0.0
+    schedule: tuple[Duration, ...] = ()
 
     def __post_init__(self) -> None:
-        for value in (self.first_token, self.jitter, self.chunk_delay or 0.0):
+        for value in (self.first_token, self.jitter, self.chunk_delay or 0.0, *self.schedule):
             seconds(value)
         if self.tokens_per_second is not None and self.chunk_delay is not None:
             raise ValueError("give tokens_per_second or chunk_delay, not both")

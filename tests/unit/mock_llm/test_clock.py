@@ -1,0 +1,69 @@
+"""The clock stands, jumps and runs on; sleepers wake in the order of their deadlines."""
+
+import anyio
+import pytest
+
+from mock_llm.clock import ControlledClock
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_frozen_clock_wakes_sleepers_in_the_order_of_their_deadlines() -> None:
+    clock, woken = ControlledClock(), list[float]()
+    clock.freeze()
+    start = clock.now()
+
+    async def sleep(seconds: float) -> None:
+        await clock.sleep_until(start + seconds)
+        woken.append(seconds)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            for seconds in (3.0, 1.0, 2.0):
+                tasks.start_soon(sleep, seconds)
+            await anyio.wait_all_tasks_blocked()
+            assert clock.sleepers == 3
+            for _ in range(3):
+                clock.advance(1.0)
+                await anyio.wait_all_tasks_blocked()
+    assert woken == [1.0, 2.0, 3.0]
+
+
+async def test_freezing_catches_those_who_sleep_already() -> None:
+    clock = ControlledClock()
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(clock.sleep_until, clock.now() + 3600)
+            await anyio.wait_all_tasks_blocked()
+            clock.freeze()
+            await anyio.wait_all_tasks_blocked()
+            assert clock.sleepers == 1
+            clock.advance(3600)
+
+
+async def test_a_thawed_clock_runs_on_from_where_it_stood() -> None:
+    clock = ControlledClock()
+    clock.freeze()
+    clock.advance(100)
+    stood = clock.now()
+    clock.thaw()
+    with anyio.fail_after(5):
+        await clock.sleep_until(stood + 0.01)
+    assert stood + 0.01 <= clock.now() < stood + 5
+
+
+async def test_a_sleeper_that_is_cancelled_leaves_nothing_behind() -> None:
+    clock = ControlledClock()
+    clock.freeze()
+    with anyio.move_on_after(0.01):
+        await clock.sleep_until(clock.now() + 1)
+    assert clock.sleepers == 0
+
+
+async def test_a_running_clock_cannot_be_advanced_and_no_clock_goes_back() -> None:
+    clock = ControlledClock()
+    with pytest.raises(ValueError, match="freeze it"):
+        clock.advance(1)
+    clock.freeze()
+    with pytest.raises(ValueError, match="negative"):
+        clock.advance(-1)
