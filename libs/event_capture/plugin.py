@@ -6,7 +6,7 @@ Its fixtures are plain ones, so they work with any async plugin and with none.
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
@@ -166,9 +166,11 @@ def assert_contract(event_capture: Capture) -> "Callable[..., Report]":
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A failed test that captured events shows them, unless its error does so already."""
-    report: Any = yield
+    report = yield
     capture = item.stash.get(_CAPTURE, None)
     if capture is not None and call.when == "call" and report.failed and call.excinfo is not None:
         from event_capture.errors import EventCaptureError

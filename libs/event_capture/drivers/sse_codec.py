@@ -14,6 +14,7 @@ from event_capture.drivers.frames import EXCERPT_CHARACTERS, decode_text
 from event_capture.records import Kind
 
 DEFAULT_MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
+_FIELDS: Final = frozenset({"data", "event", "id", "retry"})
 _BOM: Final = "\ufeff"
 
 
@@ -51,6 +52,8 @@ class SseParser:
         self._line_size = 0
         self._after_cr = False
         self._first = True
+        self.fields = 0
+        """Lines so far that only a stream of server-sent events has."""
         self._id = ""
         self._size = 0
         self._reset()
@@ -121,6 +124,7 @@ class SseParser:
             return None
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
+        self.fields += field in _FIELDS
         if field == "data":
             self._data.append(value)
         elif field == "event":

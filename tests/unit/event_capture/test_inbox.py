@@ -1,6 +1,7 @@
 """The inbox against its model: a plain list searched from the front."""
 
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -53,6 +54,7 @@ class InboxMachine(RuleBasedStateMachine):
 
 
 TestInbox = InboxMachine.TestCase
+TestInbox.settings = settings(deadline=None)
 
 
 def test_a_capacity_below_one_is_refused() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from event_capture.errors import RecordingError, RecordingWriteError
@@ -42,6 +42,7 @@ def write(path: Path, records: list[Record]) -> None:
             writer.write(encode_record(item))
 
 
+@settings(deadline=None)
 @given(records_strategy)
 def test_a_record_survives_its_line(item: Record) -> None:
     line = encode_record(item)
@@ -49,6 +50,7 @@ def test_a_record_survives_its_line(item: Record) -> None:
     assert decode_record(line) == item
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_no_line_raises_anything_but_value_error(line: bytes) -> None:
     with contextlib.suppress(ValueError):
@@ -76,6 +78,7 @@ def test_compression_makes_a_recording_smaller(tmp_path: Path) -> None:
     assert (tmp_path / "r.jsonl.zst").stat().st_size * 5 < (tmp_path / "r.jsonl").stat().st_size
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_file_cut_anywhere_gives_the_whole_lines_and_reports_the_cut(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -95,6 +98,7 @@ def test_a_file_cut_anywhere_gives_the_whole_lines_and_reports_the_cut(
     assert truncated == ([] if clean else [whole + 1])
 
 
+@settings(deadline=None)
 @given(st.floats(0.0, 1.0))
 def test_a_compressed_file_cut_anywhere_gives_a_beginning_of_it(
     tmp_path_factory: pytest.TempPathFactory, where: float
