@@ -1,11 +1,12 @@
-"""Monitors of clauses about pairs and time: pair, within."""
+"""Monitors of clauses about events that belong together: pair, refer."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from event_capture.checker.monitors import EVERY, Monitor
-from event_capture.contract.clauses import Pair, Scope, Within, any_of, format_duration, speak_duration
+from event_capture.checker.keys import Keyed
+from event_capture.checker.monitors import Monitor
+from event_capture.contract.clauses import Pair, Refer, Scope, any_of
 from event_capture.vocabulary.pointer import format_path, format_pointer
 
 if TYPE_CHECKING:
@@ -13,27 +14,9 @@ if TYPE_CHECKING:
     from event_capture.checker.plan import Groups
     from event_capture.checker.scopes import Instance
 
-_CLOSED = -1
-
-
-class _Keyed:
-    """Reads the key that tells overlapping pairs apart."""
-
-    def __init__(self, by: tuple[tuple[str, ...], ...], groups: Groups) -> None:
-        self.fields = tuple(groups.path(steps) for steps in by)
-        self.single = self.fields[0] if len(self.fields) == 1 else -1
-        self.words = " and ".join(map(format_path, by))
-        self.pointer = format_pointer(by[0]) if by else ""
-
-    def of(self, event: Event) -> Any:
-        """The key; None when the event lacks it. Pairs without keys all have the same one."""
-        if self.single >= 0:
-            return event.values[self.single]
-        if not self.fields:
-            return ""
-        # The first part must be there; the others tell apart by being absent, too.
-        key = tuple(event.values[field] for field in self.fields)
-        return None if key[0] is None else key
+_CLOSED: Final = -1
+MAX_KEYS: Final = 100_000
+"""Most keys that are remembered per scope for references. What is forgotten is taken for known."""
 
 
 class PairMonitor(Monitor[Pair]):
@@ -42,20 +25,27 @@ class PairMonitor(Monitor[Pair]):
     def __init__(self, clause: Pair, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
         self.watched = tuple(dict.fromkeys((*clause.open, *clause.close, *clause.around)))
-        self.key = _Keyed(clause.by, groups)
+        self.key = Keyed(clause.by, groups)
         self.reads = self.key.fields
         self.openers = frozenset(clause.open)
         self.closers = frozenset(clause.close)
+        self.keeping = groups.path(clause.keeping) if clause.keeping else -1
+        if clause.keeping:
+            self.reads = (*self.reads, self.keeping)
+        self.abandoned_bit = groups.bit(clause.abandoned) if clause.abandoned else 0
 
     def memory(self) -> Any:
-        return {}
+        # Where each key was opened (or, negative, closed), and what its first opener had at `keeping`.
+        return ({}, {})
 
     def see(self, scope: Instance, event: Event) -> None:
         key = self.key.of(event)
         if key is None:
             self.keyless(scope, event)
             return
-        open_at: dict[Any, int] = scope.slots[self.slot]
+        open_at: dict[Any, int] = scope.slots[self.slot][0]
+        if self.keeping >= 0:
+            self.keep(scope, event, key)
         state = open_at.get(key)
         if event.name in self.openers:
             if state is not None and (state >= 0 or not self.clause.reusable):
@@ -70,8 +60,28 @@ class PairMonitor(Monitor[Pair]):
             else:
                 open_at[key] = _CLOSED - event.index
 
+    def keep(self, scope: Instance, event: Event, key: Any) -> None:
+        owners: dict[Any, Any] = scope.slots[self.slot][1]
+        value = event.values[self.keeping]
+        if event.name in self.openers and key not in owners:
+            owners[key] = value
+        elif value is not None and key in owners and owners[key] != value:
+            what = format_path(self.clause.keeping)
+            self.violate(
+                scope,
+                f"{event.name} of {self.name(key)} has {what} {value!r:.60}, its first event had {owners[key]!r:.60}",
+                f"one {what} for each key",
+                "two senders use the same id, or the event is attributed to the wrong one",
+                code="pair-changed-hands",
+                indices=(event.index,),
+                pointer=format_pointer(self.clause.keeping),
+                event=event.name,
+            )
+
     def end(self, scope: Instance) -> None:
-        for key, index in scope.slots[self.slot].items():
+        if scope.mask & self.abandoned_bit:
+            return
+        for key, index in scope.slots[self.slot][0].items():
             if index >= 0:
                 self.violate(
                     scope,
@@ -136,135 +146,58 @@ class PairMonitor(Monitor[Pair]):
         )
 
 
-class FirstEventMonitor(Monitor[Within]):
-    code = "first-event-too-late"
-    opens = True
-    ends = True
-
-    def open(self, scope: Instance, event: Event) -> None:
-        waited = event.ns - scope.start_ns
-        if waited > self.clause.limit_ns:
-            self.late(scope, f"the first event came after {speak_duration(waited)}", (event.index,), event.name)
-
-    def end(self, scope: Instance) -> None:
-        if scope.first_index < 0 and scope.clocked:
-            self.late(scope, "no event came at all", (), "")
-
-    def late(self, scope: Instance, message: str, indices: tuple[int, ...], event: str) -> None:
-        self.violate(
-            scope,
-            message,
-            f"the first event within {format_duration(self.clause.limit_ns)}",
-            "the user looks at an empty screen: send the first event before the slow work begins",
-            indices=indices,
-            event=event,
-        )
-
-
-class TotalMonitor(Monitor[Within]):
-    code = "total-too-long"
-    ends = True
+class ReferMonitor(Monitor[Refer]):
+    def __init__(self, clause: Refer, index: int, scope: Scope, groups: Groups) -> None:
+        super().__init__(clause, index, scope, groups)
+        self.watched = tuple(dict.fromkeys((*clause.event, *clause.to)))
+        self.by = groups.path(clause.by)
+        self.key = groups.path(clause.key)
+        self.reads = (self.by, self.key)
+        self.referring = frozenset(clause.event)
+        self.referred = frozenset(clause.to)
+        self.pointer = format_pointer(clause.by)
 
     def memory(self) -> Any:
-        return False
-
-    def end(self, scope: Instance) -> None:
-        self.overdue(scope, scope.last_ns)
-
-    def overdue(self, scope: Instance, now_ns: int) -> None:
-        took = now_ns - scope.start_ns
-        if took > self.clause.limit_ns and not scope.slots[self.slot]:
-            scope.slots[self.slot] = True
-            self.violate(
-                scope,
-                f"the {self.scope} took {speak_duration(took)}",
-                f"at most {format_duration(self.clause.limit_ns)} from start to end",
-                "look at the gaps in the timeline for the slow part",
-                indices=(scope.last_index,) if scope.last_index >= 0 else (),
-                event=scope.last_name,
-            )
-
-
-class GapMonitor(Monitor[Within]):
-    code = "gap-too-long"
-    watched = EVERY
+        # Keys that have come, with the place of the last reference to them; and whether any was forgotten.
+        return [{}, False]
 
     def see(self, scope: Instance, event: Event) -> None:
-        waited = event.ns - scope.last_ns
-        if waited > self.clause.limit_ns and scope.last_index >= 0:
+        memory = scope.slots[self.slot]
+        keys: dict[Any, int] = memory[0]
+        if event.name in self.referring:
+            self.refer(scope, event, keys, forgetful=memory[1])
+        if event.name in self.referred and (key := event.values[self.key]) is not None:
+            keys.setdefault(key, -1)
+            if len(keys) > MAX_KEYS:
+                del keys[next(iter(keys))]
+                memory[1] = True
+
+    def refer(self, scope: Instance, event: Event, keys: dict[Any, int], *, forgetful: bool) -> None:
+        value = event.values[self.by]
+        if value is None:
+            return
+        before = keys.get(value)
+        if before is None and not forgetful:
             self.violate(
                 scope,
-                f"{speak_duration(waited)} of silence before {event.name}",
-                f"an event at least every {format_duration(self.clause.limit_ns)}",
-                "send progress while slow work goes on",
-                indices=(scope.last_index, event.index),
+                f"{event.name} refers to {format_path(self.clause.by)} {value!r:.80}, which never came",
+                f"{any_of(self.clause.to)} with that {format_path(self.clause.key)} before it",
+                "the event it refers to was lost, or the id is wrong",
+                code="unknown-reference",
+                indices=(event.index,),
+                pointer=self.pointer,
                 event=event.name,
             )
-
-
-class SpanMonitor(Monitor[Within]):
-    """From one event to another, told apart by a key."""
-
-    code = "too-slow"
-    ends = True
-
-    def __init__(
-        self,
-        clause: Within,
-        index: int,
-        scope: Scope,
-        groups: Groups,
-        *,
-        start: tuple[str, ...],
-        stop: tuple[str, ...],
-        by: tuple[tuple[str, ...], ...],
-    ) -> None:
-        super().__init__(clause, index, scope, groups)
-        self.start = start
-        self.stop = stop
-        self.watched = tuple(dict.fromkeys((*start, *stop)))
-        self.key = _Keyed(by, groups)
-        self.reads = self.key.fields
-        self.starts = frozenset(start)
-        self.stops = frozenset(stop)
-
-    def memory(self) -> Any:
-        return {}
-
-    def see(self, scope: Instance, event: Event) -> None:
-        key = self.key.of(event)
-        if key is None:
-            return
-        running: dict[Any, tuple[int, int]] = scope.slots[self.slot]
-        if event.name in self.stops:
-            began = running.pop(key, None)
-            if began is not None and event.ns - began[0] > self.clause.limit_ns:
-                took = speak_duration(event.ns - began[0])
-                self.slow(
-                    scope, f"{any_of(self.stop)} came {took} after its {any_of(self.start)}", (began[1], event.index)
-                )
-        if event.name in self.starts and key not in running:
-            running[key] = (event.ns, event.index)
-
-    def overdue(self, scope: Instance, now_ns: int) -> None:
-        running: dict[Any, tuple[int, int]] = scope.slots[self.slot]
-        for key, (began, index) in list(running.items()):
-            if now_ns - began > self.clause.limit_ns:
-                del running[key]
-                waited = speak_duration(now_ns - began)
-                self.slow(scope, f"{any_of(self.stop)} has not come {waited} after its {any_of(self.start)}", (index,))
-
-    def end(self, scope: Instance) -> None:
-        for _, index in scope.slots[self.slot].values():
-            self.slow(scope, f"{any_of(self.stop)} never came after its {any_of(self.start)}", (index,))
-
-    def slow(self, scope: Instance, message: str, indices: tuple[int, ...]) -> None:
-        self.violate(
-            scope,
-            message,
-            f"{any_of(self.stop)} within {format_duration(self.clause.limit_ns)} of its {any_of(self.start)}",
-            "find out what it waits for, or raise the budget",
-            indices=indices,
-            pointer=self.key.pointer,
-            event=self.stop[0],
-        )
+        elif before is not None and before >= 0 and self.clause.once:
+            self.violate(
+                scope,
+                f"{event.name} refers to {format_path(self.clause.by)} {value!r:.80} a second time",
+                f"one {any_of(self.clause.event)} for each {format_path(self.clause.by)}",
+                "it is sent twice, or the id is wrong",
+                code="repeated-reference",
+                indices=(before, event.index),
+                pointer=self.pointer,
+                event=event.name,
+            )
+        if before is not None:
+            keys[value] = event.index

@@ -14,7 +14,8 @@ from event_capture.checker.monitors import (
     OrderMonitor,
     RequireMonitor,
 )
-from event_capture.checker.pair_monitors import FirstEventMonitor, GapMonitor, PairMonitor, SpanMonitor, TotalMonitor
+from event_capture.checker.pair_monitors import PairMonitor, ReferMonitor
+from event_capture.checker.time_monitors import FirstEventMonitor, GapMonitor, SpanMonitor, TotalMonitor
 from event_capture.contract.clauses import (
     After,
     Clause,
@@ -27,6 +28,7 @@ from event_capture.contract.clauses import (
     Names,
     Order,
     Pair,
+    Refer,
     Require,
     Same,
     Schema,
@@ -213,6 +215,7 @@ _SIMPLE: Final[dict[type[Clause], type[Monitor[Any]]]] = {
     Last: LastMonitor,
     Order: OrderMonitor,
     Pair: PairMonitor,
+    Refer: ReferMonitor,
     Monotonic: MonotonicMonitor,
     Same: SameMonitor,
     Isolate: IsolateMonitor,

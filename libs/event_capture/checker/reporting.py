@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from event_capture.checker.pair_monitors import SpanMonitor
+from event_capture.checker.time_monitors import SpanMonitor
 from event_capture.checker.verdict import ClauseVerdict, Report, Verdict, worst
 from event_capture.contract.clauses import Count, Require, Scope
 from event_capture.documents import nearest

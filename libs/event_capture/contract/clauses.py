@@ -153,7 +153,8 @@ class Pair(Clause, frozen=True, kw_only=True, tag="pair"):
     """Every `open` is followed by exactly one `close` with the same key, and no `close` comes alone.
 
     `around` names events that come only between the two, with their key. With `reusable` a key may open again after
-    its close; without, it names one pair only.
+    its close; without, it names one pair only. `keeping` is a path whose value, where an event of the pair has one,
+    is that of the event that opened it first. `abandoned` names events that excuse pairs which never close.
     """
 
     open: Names
@@ -162,6 +163,8 @@ class Pair(Clause, frozen=True, kw_only=True, tag="pair"):
     """Paths whose values make the key. None: the pairs do not overlap and need no key."""
     around: Names = ()
     reusable: bool = False
+    keeping: Steps = ()
+    abandoned: Names = ()
     section: ClassVar[str] = "pair"
 
     def words(self) -> str:
@@ -170,10 +173,34 @@ class Pair(Clause, frozen=True, kw_only=True, tag="pair"):
             text += " by " + " and ".join(map(format_path, self.by))
         if self.around:
             text += f" around {any_of(self.around)}"
-        return f"{text} reusable" if self.reusable else text
+        if self.reusable:
+            text += " reusable"
+        if self.keeping:
+            text += f" keeping {format_path(self.keeping)}"
+        return f"{text} abandoned by {any_of(self.abandoned)}" if self.abandoned else text
 
     def events(self) -> Names:
-        return (*self.open, *self.close, *self.around, *self.when, *self.unless)
+        return (*self.open, *self.close, *self.around, *self.abandoned, *self.when, *self.unless)
+
+
+class Refer(Clause, frozen=True, kw_only=True, tag="refer"):
+    """What an event refers to by a key has come before. Events without the key refer to nothing."""
+
+    event: Names
+    by: Steps
+    to: Names
+    key: Steps
+    """Path of the same key in the events referred to."""
+    once: bool = False
+    """No key is referred to twice."""
+    section: ClassVar[str] = "refer"
+
+    def words(self) -> str:
+        text = f"{any_of(self.event)} by {format_path(self.by)} to {any_of(self.to)} by {format_path(self.key)}"
+        return f"{text} once" if self.once else text
+
+    def events(self) -> Names:
+        return (*self.event, *self.to, *self.when, *self.unless)
 
 
 class Within(Clause, frozen=True, kw_only=True, tag="within"):
@@ -260,7 +287,20 @@ class After(Clause, frozen=True, kw_only=True, tag="after"):
 
 
 AnyClause = (
-    Require | Forbid | Count | First | Last | Order | Pair | Within | Monotonic | Same | Isolate | Schema | After
+    Require
+    | Forbid
+    | Count
+    | First
+    | Last
+    | Order
+    | Pair
+    | Refer
+    | Within
+    | Monotonic
+    | Same
+    | Isolate
+    | Schema
+    | After
 )
 
 

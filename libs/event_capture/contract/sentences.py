@@ -31,6 +31,7 @@ from event_capture.contract.clauses import (
     Names,
     Order,
     Pair,
+    Refer,
     Require,
     Same,
     Schema,
@@ -293,9 +294,32 @@ def _pair(words: _Words) -> list[_Body]:
     by = words.paths()
     around = words.names() if words.accept("around") else ()
     reusable = words.accept("reusable")
+    keeping = words.path() if words.accept("keeping") else ()
+    abandoned = words.names() if words.accept("abandoned", "by") else ()
     return [
-        lambda **guards: Pair(open=first, close=second, by=by, around=around, reusable=reusable, **guards),
+        lambda **guards: Pair(
+            open=first,
+            close=second,
+            by=by,
+            around=around,
+            reusable=reusable,
+            keeping=keeping,
+            abandoned=abandoned,
+            **guards,
+        ),
     ]
+
+
+def _refer(words: _Words) -> list[_Body]:
+    event = words.names()
+    words.expect("by")
+    by = words.path()
+    words.expect("to")
+    to = words.names()
+    words.expect("by")
+    key = words.path()
+    once = words.accept("once")
+    return [lambda **guards: Refer(event=event, by=by, to=to, key=key, once=once, **guards)]
 
 
 def _within(words: _Words) -> list[_Body]:
@@ -352,6 +376,7 @@ SECTIONS: Final[dict[str, Callable[[_Words], list[_Body]]]] = {
     "last": _named(Last),
     "order": _order,
     "pair": _pair,
+    "refer": _refer,
     "within": _within,
     "monotonic": _monotonic,
     "same": _same,
@@ -371,6 +396,9 @@ _KEYWORDS: Final = [
     "by",
     "around",
     "reusable",
+    "keeping",
+    "abandoned",
+    "once",
     "only",
     "to",
     "within",

@@ -122,7 +122,8 @@ def _failures(violations: list[Violation]) -> list[str]:
     lines = []
     for definite, level in ((True, "❌ CRITICAL"), (False, "⚠️ UNDECIDED")):
         chosen = [violation for violation in violations if violation.definite is definite]
-        missing = dict.fromkeys(violation.event for violation in chosen if violation.code == "missing-event")
+        absent = [violation for violation in chosen if violation.code == "missing-event"]
+        missing = dict.fromkeys(each.event for each in sorted(absent, key=lambda each: each.clause_index))
         if missing:
             names = ", ".join(f"'{name}'" for name in missing)
             lines.append(f"  {level}: Missing required events: {{{names}}}")
