@@ -58,8 +58,9 @@ function columnMark(places, x, y, width, height) {
 
 function pinMark(numbers, x, top, y) {
   const text = numbers.length > 99 ? "99+" : numbers.length > 1 ? String(numbers.length) : "!";
+  const seen = numbers.some((number) => matches(violations[number].place));
   const half = text.length > 2 ? 13 : text.length > 1 ? 10 : 8;
-  const group = svg("g", { class: `pin ${WORST(numbers)}`, "data-violation": numbers[0], "data-violations": numbers.join(" ") });
+  const group = svg("g", { class: `pin ${WORST(numbers)} ${seen ? "" : "faint"}`, "data-violation": numbers[0], "data-violations": numbers.join(" ") });
   group.append(
     svg("line", { x1: x, x2: x, y1: top + 15, y2: y - 10 }),
     svg("path", { d: `M${x - half} ${top + 2}a3 3 0 0 1 3 -3h${2 * half - 6}a3 3 0 0 1 3 3v8a3 3 0 0 1 -3 3h${6 - half}l-3 4 -3 -4h${6 - half}a3 3 0 0 1 -3 -3z` }),

@@ -68,7 +68,8 @@ function trouble(number) {
     "div",
     { className: `trouble ${violation.definite ? "" : "unsure"}` },
     el("b", {}, violation.message),
-    `Expected: ${violation.expected}. ${violation.hint}.`,
+    el("div", {}, `Expected: ${violation.expected}`),
+    el("div", {}, `Hint: ${violation.hint}`),
     violation.pointer ? el("div", {}, "at ", el("code", {}, violation.pointer)) : null,
   );
 }

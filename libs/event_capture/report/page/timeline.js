@@ -98,7 +98,8 @@ function drawOverview() {
   for (const time of list) {
     parts.push(svg("text", { class: "tick", x: xOf(time), y: 49, "text-anchor": "middle" }, seconds(time, digits)));
   }
-  parts.push(svg("text", { class: "tick", x: 14, y: 20 }, "whole recording"), svg("text", { class: "tick", x: 14, y: 49 }, "in view"));
+  parts.push(svg("text", { class: "tick", x: 14, y: 20 }, gutter > 120 ? "whole recording" : "whole"));
+  parts.push(svg("text", { class: "tick", x: 14, y: 49 }, "in view"));
   overview.setAttribute("height", 58);
   overview.setAttribute("viewBox", `0 0 ${width} 58`);
   overview.replaceChildren(...parts);
