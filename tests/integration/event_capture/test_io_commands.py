@@ -1,0 +1,153 @@
+"""`streamproof record`, `replay`, `import` and `export` as processes of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from event_capture.recording import read_recording
+from event_capture.records import Direction, Kind
+from integration.event_capture.test_pytest_plugin import a_recording
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "NO_COLOR": "1"}
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "event_capture", *map(str, arguments)]
+
+
+def streamproof(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        env={**ENVIRONMENT, **environment},
+    )
+
+
+@contextmanager
+def replaying(recording: Path, *options: str) -> Iterator[str]:
+    """The address of a replay in a process of its own. Its exit status must be 0."""
+    process = subprocess.Popen(
+        command("replay", recording, *options), stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+    )
+    assert process.stdout is not None
+    with process:
+        try:
+            yield json.loads(process.stdout.readline())["url"]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_replay_is_recorded_and_holds_its_contract(tmp_path: Path, backend: str) -> None:
+    good = a_recording(tmp_path / "good.jsonl")
+    output = tmp_path / "again.jsonl.zst"
+    with replaying(good, "--time", "virtual", "--backend", backend) as url:
+        finished = streamproof(
+            "record", url, "-o", output, "-m", "hi", "-c", "agent_turn", "--backend", backend, "--user", "u1"
+        )
+    assert finished.returncode == 0, finished.stderr
+    assert "agent_completed" in finished.stdout
+    assert f"10 records in {output}" in finished.stderr
+    records = list(read_recording(output))
+    assert [record.kind for record in records][:1] == [Kind.OPEN]
+    assert records[-1].kind is Kind.CLOSE
+    assert {record.user for record in records} == {"u1"}
+
+
+def test_a_replay_that_breaks_its_contract_exits_with_1(tmp_path: Path) -> None:
+    bad = a_recording(tmp_path / "bad.jsonl", completed=False)
+    with replaying(bad, "--time", "virtual") as url:
+        finished = streamproof("record", url, "-o", tmp_path / "x.jsonl", "-m", "hi", "-c", "agent_turn")
+    assert finished.returncode == 1, finished.stderr
+    assert "tool_completed" in finished.stdout
+
+
+def test_a_recording_stops_at_the_event_it_was_told(tmp_path: Path) -> None:
+    good = a_recording(tmp_path / "good.jsonl")
+    output = tmp_path / "x.jsonl"
+    with replaying(good, "--time", "virtual") as url:
+        asked = '{"type":"user_message","content":"hi"}'
+        finished = streamproof("record", url, "-o", output, "--send", asked, "--until", "agent_completed")
+    assert finished.returncode == 0, finished.stderr
+    received = [
+        r.data["type"] for r in read_recording(output) if r.kind is Kind.EVENT and r.direction is Direction.RECEIVED
+    ]
+    assert received[-1] == "agent_completed"
+
+
+def test_a_recording_stops_in_time(tmp_path: Path) -> None:
+    good = a_recording(tmp_path / "good.jsonl")
+    with replaying(good) as url:
+        finished = streamproof("record", url, "-o", tmp_path / "x.jsonl", "--for", "0.3")
+    assert finished.returncode == 0, finished.stderr
+
+
+def test_a_turn_that_does_not_end_exits_with_4_and_keeps_the_recording(tmp_path: Path) -> None:
+    good = a_recording(tmp_path / "good.jsonl")
+    with replaying(good, "--speed", "0.01") as url:
+        finished = streamproof("record", url, "-o", tmp_path / "x.jsonl", "-m", "hi", "--turn-timeout", "0.3")
+    assert finished.returncode == 4, finished.stderr
+    assert "still waiting for agent_completed or error_event" in finished.stderr
+    assert len(list(read_recording(tmp_path / "x.jsonl"))) >= 3
+
+
+def test_no_connection_exits_with_3_in_one_line_and_leaves_no_file(tmp_path: Path) -> None:
+    finished = streamproof("record", "ws://127.0.0.1:1/", "-o", tmp_path / "x.jsonl")
+    assert finished.returncode == 3
+    assert finished.stderr == "streamproof: cannot connect to ws://127.0.0.1:1/: connection refused\n"
+    assert not (tmp_path / "x.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["record", "ws://127.0.0.1:1/", "-o", "x.txt"], "name it .jsonl or .jsonl.zst"),
+        (["record", "ws://127.0.0.1:1/", "-o", "x.jsonl", "--token-env", "NOT_SET_ANYWHERE"], "is not set"),
+        (["record", "ws://127.0.0.1:1/", "-o", "x.jsonl", "-H", "nonsense"], "write it like 'Name: value'"),
+        (["record", "ws://127.0.0.1:1/", "-o", "x.jsonl", "--ca", "none.pem"], "No such file"),
+        (["record", "http://127.0.0.1:1/", "-o", "x.jsonl", "--wire", "socketio", "--send", "x"], "cannot connect"),
+        (["replay", "none.jsonl"], "none.jsonl: cannot be read"),
+        (["import", "none.har", "-o", "x.jsonl"], "none.har: cannot be read"),
+        (["export", "none.jsonl", "-o", "x.har"], "none.jsonl: cannot be read"),
+    ],
+)
+def test_bad_input_is_one_line_and_never_a_traceback(tmp_path: Path, arguments: list[str], reason: str) -> None:
+    finished = subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=50, check=False, env=ENVIRONMENT, cwd=tmp_path
+    )
+    assert finished.returncode in (2, 3)
+    assert reason in finished.stderr
+    assert finished.stderr.count("\n") == 1
+
+
+def test_an_archive_goes_out_and_comes_back(tmp_path: Path) -> None:
+    good = a_recording(tmp_path / "good.jsonl")
+    assert streamproof("export", good, "-o", tmp_path / "x.har").returncode == 0
+    assert streamproof("import", tmp_path / "x.har", "-o", tmp_path / "back.jsonl").returncode == 0
+    assert list(read_recording(tmp_path / "back.jsonl")) == list(read_recording(good))
+
+
+def test_a_cut_recording_is_exported_up_to_the_cut(tmp_path: Path) -> None:
+    good = a_recording(tmp_path / "good.jsonl")
+    good.write_bytes(good.read_bytes()[:-20])
+    finished = streamproof("export", good, "-o", tmp_path / "x.jsonl")
+    assert finished.returncode == 0
+    assert "cut off and left out" in finished.stderr
+
+
+def test_an_existing_recording_is_not_overwritten(tmp_path: Path) -> None:
+    good = a_recording(tmp_path / "good.jsonl")
+    finished = streamproof("export", good, "-o", good)
+    assert finished.returncode == 2
+    assert "exists" in finished.stderr
