@@ -10,6 +10,7 @@ from starlette.applications import Starlette
 
 from gateway.application import Gateway
 from gateway.endpoints.app import build_app
+from gateway.endpoints.socketio.endpoint import SocketIOEndpoint
 from gateway.errors import BindError
 from gateway.http_servers import HTTPServer, TrioServer, UvicornServer
 from gateway.settings import Settings
@@ -35,8 +36,10 @@ async def serve(settings: Settings, *, task_status: TaskStatus[str] = anyio.TASK
 
 async def _serve_until_cancelled(gateway: Gateway, listener: socket.socket, task_status: TaskStatus[str]) -> None:
     host, port = listener.getsockname()[:2]
-    server = _make_server(build_app(gateway), listener, gateway.settings)
+    socketio = SocketIOEndpoint(gateway)
+    server = _make_server(build_app(gateway, socketio), listener, gateway.settings)
     async with anyio.create_task_group() as group:
+        await group.start(socketio.run)
         await group.start(server.run)
         task_status.started(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
         try:
@@ -44,6 +47,7 @@ async def _serve_until_cancelled(gateway: Gateway, listener: socket.socket, task
         finally:
             # The server is shielded: first the clients hear why, then it stops.
             await gateway.drain()
+            socketio.stop()
             server.stop()
 
 

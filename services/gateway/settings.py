@@ -79,6 +79,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Larger WebSocket messages are not even read to the end: the connection is closed with 1009."""
     outbound_bytes: Bytes = 1 << 20
     """Unread bytes that a connection may have before it is evicted."""
+    max_sessions: Count = 10_000
+    """Socket.IO sessions that may be open."""
     coalesce_bytes: Bytes = 16 << 10
     """Unread bytes beyond which adjacent pieces of text are merged."""
     expiry_interval: Seconds = 1.0

@@ -47,6 +47,7 @@ class Connection:
         self._behind: deque[Following] = deque()
         self._woken = anyio.Event()
         self._stop: Callable[[], None] | None = None
+        self._finished: Callable[[], None] | None = None
 
     @property
     def followed(self) -> Iterable[str]:
@@ -113,10 +114,13 @@ class Connection:
         if self.closing is None:
             self.closing = (code, _shorten(reason))
             self.outbox.close()
+            if self._finished is not None:
+                self._finished()
 
-    def on_close(self, stop: Callable[[], None]) -> None:
-        """Call `stop` when `close` is called."""
+    def on_close(self, stop: Callable[[], None], *, finished: Callable[[], None] | None = None) -> None:
+        """Call `stop` when `close` is called, and `finished` when `finish` is."""
         self._stop = stop
+        self._finished = finished
 
     async def replay(self, history: History) -> None:
         """Bring the followed threads from the log to the live events. Runs beside the reader until cancelled."""

@@ -89,11 +89,15 @@ class ChatClient:
             ConnectionEndedError: the connection is closed.
             TimeoutError: nothing came within `timeout` seconds.
         """
+        event: dict[str, Any] = msgspec.json.decode(await self.receive_text(timeout=timeout))
+        return event
+
+    async def receive_text(self, *, timeout: float = _TIMEOUT) -> str:
+        """The next message as it is. Raises as `receive` does."""
         with anyio.fail_after(timeout):
             while not self._frames:
                 await self._read()
-        event: dict[str, Any] = msgspec.json.decode(self._frames.popleft())
-        return event
+        return self._frames.popleft().decode()
 
     async def receive_until(self, *types: str, timeout: float = _TIMEOUT) -> list[dict[str, Any]]:
         """Events up to and including the first of one of `types`."""

@@ -1,0 +1,191 @@
+"""Engine.IO and Socket.IO packet by packet, on both backends."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import httpx
+import msgspec
+import pytest
+
+from gateway.testing import RunningGateway, make_settings, running_gateway
+from gateway.testing.client import ChatClient, HandshakeRefusedError
+from mock_llm.testing import RunningMockLLM
+
+pytestmark = pytest.mark.anyio
+
+PATH = "/socket.io/?EIO=4&transport=polling"
+QUESTION = '42["chat_message",{"content":"Analyse my system performance","session_id":"talk"}]'
+
+
+@pytest.fixture
+async def http(gateway: RunningGateway) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=20, trust_env=False) as client:
+        yield client
+
+
+async def opened(http: httpx.AsyncClient) -> str:
+    """Open a session and return the address of its polls."""
+    answer = await http.get(PATH)
+    assert answer.text[0] == "0"
+    return f"{PATH}&sid={msgspec.json.decode(answer.text[1:])['sid']}"
+
+
+async def connected(http: httpx.AsyncClient, gateway: RunningGateway) -> str:
+    address = await opened(http)
+    connect = msgspec.json.encode({"token": gateway.token()}).decode()
+    assert (await http.post(address, content=f"40{connect}")).text == "ok"
+    assert (await http.get(address)).text.startswith('40{"sid":')
+    return address
+
+
+async def test_the_handshake_offers_the_upgrade_and_names_the_heartbeat(
+    gateway: RunningGateway, http: httpx.AsyncClient
+) -> None:
+    details = msgspec.json.decode((await http.get(PATH)).text[1:])
+    assert details["upgrades"] == ["websocket"]
+    assert details["pingInterval"] == gateway.settings.heartbeat * 1000
+
+
+async def test_a_turn_over_polling(gateway: RunningGateway, http: httpx.AsyncClient) -> None:
+    address = await connected(http, gateway)
+    await http.post(address, content=QUESTION)
+    packets: list[str] = []
+    with anyio.fail_after(20):
+        while not any(packet.startswith('42["chat_complete"') for packet in packets):
+            packets += (await http.get(address)).text.split("\x1e")
+    names = [msgspec.json.decode(packet[2:])[0] for packet in packets if packet.startswith("42")]
+    assert list(dict.fromkeys(names)) == ["chat_thinking", "chat_chunk", "chat_response", "chat_complete"]
+
+
+async def test_the_upgrade_loses_nothing(gateway: RunningGateway, http: httpx.AsyncClient) -> None:
+    address = await connected(http, gateway)
+    sid = address.rpartition("=")[2]
+    url = f"ws{gateway.url.removeprefix('http')}/socket.io/?EIO=4&transport=websocket&sid={sid}"
+    async with ChatClient.connect(url) as websocket:
+        await websocket.send("2probe")
+        assert await websocket.receive_text() == "3probe"
+        assert (await http.get(address)).text == "6"
+        await http.post(address, content=QUESTION)
+        await websocket.send("5")
+        packets = [await websocket.receive_text()]
+        while not packets[-1].startswith('42["chat_complete"'):
+            packets.append(await websocket.receive_text())
+    sequence = [msgspec.json.decode(packet[2:])[1]["seq"] for packet in packets if packet.startswith("42")]
+    assert sequence == sorted(sequence)
+    assert packets[0].startswith('42["chat_thinking"')
+
+
+async def test_a_poll_of_an_upgraded_session_is_refused(gateway: RunningGateway, http: httpx.AsyncClient) -> None:
+    address = await connected(http, gateway)
+    sid = address.rpartition("=")[2]
+    url = f"ws{gateway.url.removeprefix('http')}/socket.io/?EIO=4&transport=websocket&sid={sid}"
+    async with ChatClient.connect(url) as websocket:
+        await websocket.send("2probe")
+        await websocket.receive_text()
+        await websocket.send("5")
+        await websocket.send(QUESTION)
+        await websocket.receive_text()
+        answer = await http.get(address)
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        pytest.param("/socket.io/?EIO=3&transport=polling", "Unsupported protocol version", id="old protocol"),
+        pytest.param("/socket.io/?EIO=4&transport=smoke", "Transport unknown", id="unknown transport"),
+        pytest.param(f"{PATH}&sid=made-up", "Session ID unknown", id="unknown session"),
+    ],
+)
+async def test_a_wrong_request_is_refused(http: httpx.AsyncClient, path: str, message: str) -> None:
+    answer = await http.get(path)
+    assert (answer.status_code, answer.json()["message"]) == (400, message)
+
+
+async def test_a_websocket_for_an_unknown_session_is_refused(gateway: RunningGateway) -> None:
+    url = f"ws{gateway.url.removeprefix('http')}/socket.io/?EIO=4&transport=websocket&sid=made-up"
+    with pytest.raises(HandshakeRefusedError) as refused:
+        async with ChatClient.connect(url):
+            pass
+    assert refused.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("x", id="no packet"),
+        pytest.param("4", id="empty message"),
+        pytest.param("49[]", id="unknown packet"),
+        pytest.param("42{", id="broken JSON"),
+        pytest.param('451-["chat_message",{"_placeholder":true,"num":0}]', id="binary event"),
+        pytest.param("42" + "[" * 5000, id="deep nesting"),
+        pytest.param("\x1e".join(["3"] * 17), id="too many packets"),
+        pytest.param(b"\xff", id="not UTF-8"),
+        pytest.param("40", id="connect twice"),
+    ],
+)
+async def test_a_bad_packet_ends_its_session_and_no_other(
+    gateway: RunningGateway, http: httpx.AsyncClient, payload: str | bytes
+) -> None:
+    address = await connected(http, gateway)
+    other = await connected(http, gateway)
+    answer = await http.post(address, content=payload)
+    again = await http.get(address)
+    await http.post(other, content=QUESTION)
+    alive = await http.get(other)
+    assert (answer.status_code, again.status_code, alive.status_code) == (400, 400, 200)
+
+
+async def test_a_message_before_connect_is_refused(http: httpx.AsyncClient) -> None:
+    address = await opened(http)
+    assert (await http.post(address, content=QUESTION)).status_code == 400
+
+
+async def test_a_namespace_that_does_not_exist_is_refused(gateway: RunningGateway, http: httpx.AsyncClient) -> None:
+    address = await connected(http, gateway)
+    await http.post(address, content="40/admin,")
+    assert (await http.get(address)).text == '44/admin,{"message":"Invalid namespace"}'
+
+
+async def test_two_polls_at_once_end_the_session(gateway: RunningGateway, http: httpx.AsyncClient) -> None:
+    address = await connected(http, gateway)
+    answers: list[httpx.Response] = []
+
+    async def poll() -> None:
+        answers.append(await http.get(address))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(poll)
+        group.start_soon(poll)
+    assert sorted(answer.status_code for answer in answers) == [200, 400]
+    assert {answer.text for answer in answers if answer.status_code == 200} == {"1"}
+
+
+async def test_a_session_that_does_not_answer_pings_ends(llm: RunningMockLLM, tmp_path: Path) -> None:
+    settings = make_settings(tmp_path, llm.openai_url, heartbeat=0.1, heartbeat_timeout=0.1)
+    async with (
+        running_gateway(settings) as gateway,
+        httpx.AsyncClient(base_url=gateway.url, timeout=20, trust_env=False) as http,
+    ):
+        address = await connected(http, gateway)
+        assert (await http.get(address)).text == "2"
+        ended = await http.get(address)
+    assert (ended.status_code, ended.text) in {(200, "1"), (400, ended.text)}
+
+
+async def test_a_client_that_does_not_poll_is_given_up_and_its_memory_freed(
+    llm: RunningMockLLM, tmp_path: Path
+) -> None:
+    settings = make_settings(tmp_path, llm.openai_url, outbound_bytes=16384, coalesce_bytes=1 << 20)
+    async with (
+        running_gateway(settings) as gateway,
+        httpx.AsyncClient(base_url=gateway.url, timeout=20, trust_env=False) as http,
+    ):
+        address = await connected(http, gateway)
+        with anyio.fail_after(20):
+            while (await http.post(address, content=QUESTION)).status_code == 200:
+                pass
+        answer = await http.get(address)
+    assert answer.json()["message"] == "Session ID unknown"
