@@ -14,6 +14,7 @@ from event_capture.command.check import Ending, check_file, shown_timelines
 from event_capture.command.exit_codes import EPILOG, OF_VERDICT
 from event_capture.contract import Contract, load_contract
 from event_capture.errors import BadInputError
+from event_capture.recording import read_recording
 from event_capture.report.model import Timeline
 
 
@@ -70,15 +71,24 @@ def report(
     wanted = load_contract(contract)
     with _working(f"checking {recording.name}"):
         found = check_file(recording, wanted, ending)
-        timelines = shown_timelines(recording, wanted)
-        text = render(found, timelines, wanted, form=chosen, recording=recording)
+        text = render(found, wanted, form=chosen, recording=recording)
     _write(text, output)
     raise typer.Exit(0 if exit_zero else int(OF_VERDICT[found.verdict]))
 
 
-def render(found: Report, timelines: tuple[Timeline, ...], contract: Contract, *, form: Form, recording: Path) -> str:
-    """The report in one of its forms."""
+def render(found: Report, contract: Contract, *, form: Form, recording: Path) -> str:
+    """The report of a recording in one of its forms."""
     # Each form is loaded when it is asked for: the command starts faster.
+    if form is Form.HTML:
+        from event_capture.report.html import render_html
+        from event_capture.report.page.selection import page_timelines
+
+        chosen = page_timelines(read_recording(recording), contract, found)
+        return render_html(found, chosen, contract, recording=recording.name)
+    return _render(found, shown_timelines(recording, contract), form=form, recording=recording)
+
+
+def _render(found: Report, timelines: tuple[Timeline, ...], *, form: Form, recording: Path) -> str:
     match form:
         case Form.TEXT:
             from event_capture.report.text import render_text
@@ -100,10 +110,8 @@ def render(found: Report, timelines: tuple[Timeline, ...], contract: Contract, *
             from event_capture.report.markdown import render_markdown
 
             return render_markdown(found, timelines)
-        case Form.HTML:
-            from event_capture.report.html import render_html
-
-            return render_html(found, timelines, contract, recording=recording.name)
+        case _:
+            raise ValueError(f"{form} is not made of timelines alone")
 
 
 def _write(text: str, output: Path | None) -> None:

@@ -13,7 +13,7 @@ from event_capture.checker import Checker
 from event_capture.contract import load_contract
 from event_capture.records import Direction, Kind, Record
 from event_capture.report.html import render_html
-from event_capture.report.model import timelines_of
+from event_capture.report.page.selection import page_timelines
 
 FLAGS: Final = (
     "--headless",
@@ -140,15 +140,15 @@ class Scene:
             self.event(at + 7.1 + number * 0.4, user, "partial_result", run=run, text=text)
         self.event(at + 7.5 + words * 0.4, user, "agent_completed", run=run, text="Two indexes are missing")
 
-    def page(self, *, complete: bool = True, name: str = "chat.jsonl") -> str:
+    def page(self, *, name: str = "chat.jsonl") -> str:
         """The report of this recording."""
         records = sorted(self.records, key=lambda record: record.monotonic_ns)
         contract = load_contract("agent_turn")
         checker = Checker(contract)
         for record in records:
             checker.feed(record)
-        timelines = timelines_of(records, contract.vocabulary)
-        return render_html(checker.finish(complete=complete), timelines, contract, recording=name)
+        report = checker.finish(complete=True)
+        return render_html(report, page_timelines(records, contract, report), contract, recording=name)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from event_capture.report.html import render_html, script_data
 from event_capture.report.page.contents import PageLimits, payload_text
+from event_capture.report.page.selection import page_timelines
 from event_capture.report.page.spans import pairings_of, spans_of
 from unit.event_capture.reported import Case, broken, case_of, cut, good, hostile
 from unit.event_capture.streams import TURN, Stream, contract_of, turn
@@ -261,11 +262,12 @@ def test_violations_beyond_the_limit_are_counted() -> None:
     assert f"2 of {case.report.violation_count} violations are listed" in page.text
 
 
-def test_lanes_beyond_the_limit_are_counted() -> None:
-    page = page_of(broken(), limits=PageLimits(lanes=2))
+def test_connections_and_calls_beyond_the_limits_are_counted() -> None:
+    page = page_of(broken(), limits=PageLimits(lanes=1, calls=0))
 
-    assert len(page.data["lanes"]) == 2
-    assert "2 more lanes would not fit" in page.text
+    assert [lane["connection"] for lane in page.data["lanes"]] == ["ada-1"]
+    assert "1 more connection would not fit" in page.text
+    assert "1 more call would not fit" in page.text
 
 
 def test_a_long_payload_is_cut_and_knows_its_length() -> None:
@@ -308,6 +310,48 @@ def test_a_payload_nested_too_deeply_is_said_to_be() -> None:
         value = [value]
 
     assert payload_text(value, 100)[0] == "(nested too deeply to show)"
+
+
+# A part of a long recording
+
+
+def test_a_page_of_a_long_recording_has_its_beginning_and_what_surrounds_violations() -> None:
+    stream = Stream().open().ask().event("agent_started")
+    for number in range(500):
+        if number == 400:
+            stream.event("tool_completed", payload={"tool_call_id": "unknown"})
+        stream.event("partial_result")
+    case = case_of(stream.close())
+    (orphan,) = [one.indices[-1] for one in case.report.violations if one.code == "orphan-event"]
+    limits = PageLimits(events=100)
+
+    timelines = page_timelines(iter(stream.records), case.contract, case.report, limits)
+
+    found = [entry.index for entry in timelines[0].entries]
+    assert len(found) == 100
+    assert set(range(orphan - 5, orphan + 6)) <= set(found)
+    assert found[:60] == list(range(60))
+    data = [entry.data for entry in timelines[0].entries]
+    assert data == [stream.records[index].data for index in found]
+
+
+def test_a_page_of_a_part_says_which() -> None:
+    case = case_of(long_stream(300))
+    limits = PageLimits(events=100)
+
+    timelines = page_timelines(long_stream(300), case.contract, case.report, limits)
+    page = Page(render_html(case.report, timelines, case.contract, limits=limits))
+
+    assert page.data["part"] is True
+    assert "This page shows 100 of 304 records" in page.text
+
+
+def test_a_recording_that_fits_is_shown_whole() -> None:
+    case = good()
+
+    timelines = page_timelines(turn(*TURN), case.contract, case.report)
+
+    assert timelines == case.timelines
 
 
 # Calls

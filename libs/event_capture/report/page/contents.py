@@ -20,6 +20,9 @@ class PageLimits(Struct, frozen=True, kw_only=True):
 
     events: int = 5_000
     lanes: int = 200
+    """Most connections with a lane."""
+    calls: int = 3_000
+    """Most calls, of all connections together."""
     violations: int = 500
     payload_chars: int = 16_384
     """Longest payload, in characters."""
@@ -53,10 +56,11 @@ def contents_of(report: Report, timelines: Sequence[Timeline], contract: Contrac
     total = sum(len(timeline.entries) + timeline.left_out for timeline in timelines)
     notices = list(builder.notices)
     if len(chosen) < total:
-        notices.insert(0, _part(len(chosen), max(total, report.records)))
+        notices.insert(0, _part(len(chosen), report.records))
     if len(violations) < report.violation_count:
         notices.append(f"{len(violations):,} of {counted(report.violation_count, 'violation')} are listed")
     data = {
+        "part": len(chosen) < total,
         "names": builder.names_with_counts(),
         "lanes": builder.lanes_in_order(),
         "events": sorted(builder.events, key=lambda event: event["i"]),
@@ -88,7 +92,7 @@ def _by_standard_library(value: Any) -> str:
 
 def _part(shown: int, total: int) -> str:
     return (
-        f"This page shows {shown:,} of {counted(total, 'record')}: the first ones and those that violations name. "
+        f"This page shows {shown:,} of {counted(total, 'record')}: the first ones and those around violations. "
         "The verdict is about all of them"
     )
 
@@ -129,17 +133,18 @@ class _Builder:
         self.calls: dict[str, list[dict[str, Any]]] = {}
         self.lane_count = 0
         self.lanes_left_out = 0
+        self.call_count = 0
+        self.calls_left_out = 0
         self.payloads_left_out = 0
 
     @property
     def notices(self) -> list[str]:
         notices = []
-        if self.lanes_left_out:
-            notices.append(
-                f"{counted(self.lanes_left_out, 'more lane')} would not fit; their events are in the list"
-                if self.lanes_left_out > 1
-                else "1 more lane would not fit; its events are in the list"
-            )
+        for number, noun in ((self.lanes_left_out, "connection"), (self.calls_left_out, "call")):
+            if number:
+                notices.append(
+                    f"{counted(number, f'more {noun}')} would not fit on the timeline; the events are in the list"
+                )
         if self.payloads_left_out:
             notices.append(f"{counted(self.payloads_left_out, 'payload')} left out to keep the page small")
         return notices
@@ -195,10 +200,10 @@ class _Builder:
         parent = self.connections.get(first.connection)
         if parent is None or not parent["drawn"]:
             return
-        if self.lane_count >= self.limits.lanes:
-            self.lanes_left_out += 1
+        if self.call_count >= self.limits.calls:
+            self.calls_left_out += 1
             return
-        self.lane_count += 1
+        self.call_count += 1
         lane: dict[str, Any] = {
             "kind": "call",
             "pair": span.name,

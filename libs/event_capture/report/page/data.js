@@ -32,6 +32,19 @@ for (const lane of lanes) {
   }
 }
 
+// Stretches of the recording that this page leaves out.
+const gaps = [];
+let earlier = 0;
+for (const [place, event] of events.entries()) {
+  const before = events[place - 1];
+  const count = report.part && before ? event.i - before.i - 1 : 0;
+  if (count > 0) {
+    gaps.push({ from: before.t, to: event.t, count });
+    earlier += 1;
+  }
+  event.gaps = earlier;
+}
+
 const order = events.map((_, place) => place).sort((one, other) => events[one].t - events[other].t || one - other);
 const rank = new Map(order.map((place, position) => [place, position]));
 const lastTime = events.reduce((latest, event) => Math.max(latest, event.t), 0);

@@ -33,14 +33,13 @@ function drawList() {
 
 function line(place, position) {
   const event = events[place];
-  const before = previousOf(place);
   const cell = (className, ...children) => el("span", { className, role: "gridcell" }, ...children);
   const row = el(
     "div",
     { className: `line ${event.violations.length ? "broken" : ""}`, role: "row", id: `line-${event.i}`, "aria-rowindex": position + 2 },
     cell("figure", String(event.i)),
     cell("figure", seconds(event.t)),
-    cell("figure", before < 0 ? "" : `+${lasting(event.t - events[before].t)}`),
+    cell("figure", sincePrevious(place, "+")),
     cell("", event.s ? "→" : ""),
     cell("", event.c),
     cell(`what ${colour(event.n)}`, el("i"), el("span", {}, nameOf(event))),
@@ -60,6 +59,14 @@ function previousOf(place) {
   if (!lane) return -1;
   lane.positions ??= new Map(lane.events.map((one, position) => [one, position]));
   return lane.events[lane.positions.get(place) - 1] ?? -1;
+}
+
+// How long after the event before it; unknown when the page leaves out what came between.
+function sincePrevious(place, sign = "") {
+  const before = previousOf(place);
+  if (before < 0) return "";
+  if (events[before].gaps !== events[place].gaps) return "…";
+  return `${sign}${lasting(events[place].t - events[before].t)}`;
 }
 
 function revealLine(place) {

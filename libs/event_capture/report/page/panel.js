@@ -26,7 +26,7 @@ function fillPanel() {
   const facts = [
     ["Record", String(event.i)],
     ["Time", `${seconds(event.t, 6)} after the first record`],
-    ["After", before < 0 ? "nothing on this connection" : `${lasting(event.t - events[before].t)}, ${nameOf(events[before])}`],
+    ["After", afterWords(event, before)],
     ["Connection", event.c],
     ["User", event.lane?.sub ?? ""],
     ["Direction", event.k === "event" ? (event.s ? "sent by the client" : "received") : ""],
@@ -53,6 +53,12 @@ function fillPanel() {
     ),
     el("footer", {}, button("‹ Previous", () => step(-1)), button("Next ›", () => step(1)), button("Show on timeline", showOnBoard)),
   );
+}
+
+function afterWords(event, before) {
+  if (before < 0) return report.part && event.gaps ? "records that are not on this page" : "nothing on this connection";
+  if (events[before].gaps !== event.gaps) return "records that are not on this page";
+  return `${lasting(event.t - events[before].t)}, ${nameOf(events[before])}`;
 }
 
 function callWords(lane, event) {

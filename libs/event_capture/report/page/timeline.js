@@ -5,6 +5,7 @@ const board = document.getElementById("timeline");
 const WIRE = 72;
 const CALL = 28;
 const RIGHT = 18;
+const MOST_ROWS = 300; // beyond them calls share lanes whatever was asked for
 const SHORTEST = 0.0005; // seconds in view at the closest zoom
 
 const missing = violations.map((_, number) => number).filter((number) => violations[number].missing);
@@ -100,6 +101,7 @@ function drawOverview() {
   }
   parts.push(svg("text", { class: "tick", x: 14, y: 20 }, gutter > 120 ? "whole recording" : "whole"));
   parts.push(svg("text", { class: "tick", x: 14, y: 49 }, "in view"));
+  overview.style.width = `${width}px`;
   overview.setAttribute("height", 58);
   overview.setAttribute("viewBox", `0 0 ${width} 58`);
   overview.replaceChildren(...parts);
@@ -122,6 +124,7 @@ function drawBoard() {
   for (const time of ticks(state.from, state.to, (width - gutter - RIGHT) / 110).list) {
     back.push(svg("line", { class: "grid", x1: xOf(time), x2: xOf(time), y1: 0, y2: height }));
   }
+  drawGaps(back, height);
   const labels = [svg("rect", { class: "gutter", x: 0, y: 0, width: gutter - 10, height })];
   labels.push(svg("line", { class: "rule", x1: gutter - 10, x2: gutter - 10, y1: 0, y2: height }));
   for (const lane of drawn) drawLabel(lane, labels);
@@ -134,6 +137,24 @@ function drawBoard() {
   else board.removeAttribute("aria-activedescendant");
 }
 
+// Where records are left out, the lanes must not look like silence.
+function drawGaps(back, height) {
+  const seen = gaps.filter((gap) => gap.to >= state.from && gap.from <= state.to);
+  if (!seen.length) return;
+  const line = svg("path", { class: "hatch", d: "M0 8L8 0" });
+  back.push(svg("defs", {}, svg("pattern", { id: "hatch", width: 8, height: 8, patternUnits: "userSpaceOnUse" }, line)));
+  for (const gap of seen) {
+    const left = Math.max(gutter - 10, xOf(gap.from));
+    const right = Math.min(width, xOf(gap.to));
+    if (right - left < 1.5) continue;
+    const words = `${gap.count.toLocaleString("en")} records not shown`;
+    back.push(svg("rect", { class: "gap", fill: "url(#hatch)", x: left, y: 0, width: right - left, height }));
+    if (right - left > words.length * 6.4 + 10) {
+      back.push(svg("text", { class: "tick halo", x: (left + right) / 2, y: 16, "text-anchor": "middle" }, words));
+    }
+  }
+}
+
 // Connections, each with its calls below it: one lane per call, or calls that follow each other on the same lane.
 function lanesDrawn() {
   const drawn = [];
@@ -144,7 +165,7 @@ function lanesDrawn() {
       shared = [];
       continue;
     }
-    const free = state.apart ? undefined : shared.find((row) => row.until < (lane.from ?? lane.to));
+    const free = state.apart && drawn.length < MOST_ROWS ? undefined : shared.find((row) => row.until < (lane.from ?? lane.to));
     const until = lane.to ?? wires.get(lane.connection)?.to ?? lane.from;
     if (free) {
       free.calls.push(lane);
