@@ -2,19 +2,18 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, final
 
 from mock_llm.adapting import adapt
-from mock_llm.clock import Clock
+from mock_llm.clock import ControlledClock
 from mock_llm.errors import RequestRefusedError
-from mock_llm.exchange import Exchange, Headers, RefuseFor, Step
+from mock_llm.exchange import Exchange, Headers, RefuseFor
 from mock_llm.journal import JournalEntry
 from mock_llm.limits import RateLimiter
 from mock_llm.loops import LoopDetector
 from mock_llm.matching import CompiledRule, compile_rule, nearest_rules
-from mock_llm.performing import chunks, departures, perform, perform_fault
+from mock_llm.performing import chunks, departures, perform, perform_fault, perform_paced
 from mock_llm.plan import Plan, make_plan
 from mock_llm.provider_errors import added_event, refusal, retry_headers, scripted_error, wait_headers
 from mock_llm.requests import ModelRequest
@@ -58,7 +57,7 @@ class NamespaceState:
 class Answerer:
     """Answers by one scenario."""
 
-    def __init__(self, scenario: Scenario, clock: Clock, speed: float = 1.0) -> None:
+    def __init__(self, scenario: Scenario, clock: ControlledClock, speed: float = 1.0) -> None:
         self.scenario = scenario
         self.rules: tuple[CompiledRule, ...] = tuple(compile_rule(rule) for rule in scenario.rules)
         self._clock = clock
@@ -108,13 +107,16 @@ class Answerer:
         frames = template.frames
         if not asked.stream:
             timing = _whole_timing(plan, timing, identity)
-        writes = chunks(frames, template.stamp_each(values), timing, outcome.hold, identity, self._speed)
-        if fault is None:
-            steps: Iterable[Step] = perform(writes)
-            length = None if asked.stream else len(template.stamp(values))
-            return Exchange(headers=headers, steps=steps, streamed=asked.stream, events=events, length=length)
-        faulty = perform_fault(list(writes), frames, fault, added_event(asked.protocol, fault))
         length = None if asked.stream else len(template.stamp(values))
+        stamped = template.stamp_each(values)
+        if fault is None and not outcome.hold:
+            steps = perform_paced(stamped, departures(frames, timing, identity, self._speed))
+            return Exchange(headers=headers, steps=steps, streamed=asked.stream, events=events, length=length)
+        writes = chunks(frames, stamped, timing, outcome.hold, identity, self._speed)
+        if fault is None:
+            held = perform(writes)
+            return Exchange(headers=headers, steps=held, streamed=asked.stream, events=events, length=length)
+        faulty = perform_fault(list(writes), frames, fault, added_event(asked.protocol, fault))
         return Exchange(headers=headers, steps=faulty, streamed=asked.stream, events=events, length=length)
 
     def _limit(self, asked: ModelRequest, state: NamespaceState) -> Exchange | Headers:

@@ -1,52 +1,52 @@
 """Time as the streams see it. A test can freeze it and move it by hand."""
 
 import asyncio
-import heapq
-from typing import Protocol, final
+from collections.abc import Callable
+from typing import final
 
 import anyio
 import sniffio
 
 
-class Clock(Protocol):
-    """What paces a stream."""
-
-    def now(self) -> float:
-        """Seconds on this clock."""
-
-    async def sleep_until(self, moment: float) -> None:
-        """Wait until the clock shows `moment`. Cancellation leaves nothing behind."""
-
-
 @final
-class SystemClock:
-    """The event loop's own clock."""
+class Alarm:
+    """A callback that a clock owes; see ControlledClock.call_at."""
 
-    __slots__ = ()
+    __slots__ = ("_clock", "callback", "handle", "moment", "number")
 
-    def now(self) -> float:
-        """Seconds on the loop's clock."""
-        return anyio.current_time()
+    def __init__(self, clock: "ControlledClock", moment: float, number: int, callback: Callable[[], None]) -> None:
+        self._clock = clock
+        self.moment = moment
+        self.number = number
+        self.callback = callback
+        self.handle: asyncio.TimerHandle | None = None
 
-    async def sleep_until(self, moment: float) -> None:
-        """Wait for the moment; returns after one scheduling point when it is past."""
-        await anyio.sleep_until(moment)
+    def __lt__(self, other: "Alarm") -> bool:
+        return (self.moment, self.number) < (other.moment, other.number)
+
+    def cancel(self) -> None:
+        """Call it off; harmless when it rang."""
+        self._clock.forget(self)
+
+    def ring(self) -> None:
+        """Called by the clock when the moment has come."""
+        self._clock.forget(self)
+        self.callback()
 
 
 @final
 class ControlledClock:
     """Runs with the loop's clock until it is frozen; then it moves only by `advance`."""
 
-    __slots__ = ("_dozing", "_frozen_at", "_loop", "_sequence", "_shift", "_sleepers", "_thawed")
+    __slots__ = ("_alarms", "_changed", "_count", "_frozen_at", "_loop", "_shift")
 
     def __init__(self) -> None:
         self._frozen_at: float | None = None
         self._shift = 0.0
-        self._sleepers: list[tuple[float, int, anyio.Event]] = []
-        self._sequence = 0
-        self._thawed: anyio.Event | None = None
+        self._alarms: set[Alarm] = set()
+        self._count = 0
+        self._changed: anyio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._dozing: set[asyncio.Future[None]] = set()
 
     @property
     def frozen(self) -> bool:
@@ -56,7 +56,7 @@ class ControlledClock:
     @property
     def sleepers(self) -> int:
         """How many streams wait for a frozen clock."""
-        return sum(not event.is_set() for _, _, event in self._sleepers)
+        return 0 if self._frozen_at is None else len(self._alarms)
 
     def now(self) -> float:
         """Seconds on this clock."""
@@ -72,20 +72,21 @@ class ControlledClock:
         """Stop the clock. Streams that sleep already notice it at once."""
         if self._frozen_at is None:
             self._frozen_at = self.now()
-            for future in self._dozing:
-                _wake(future)
-            if self._thawed is not None:
-                self._thawed.set()
-                self._thawed = None
+            for alarm in self._alarms:
+                if alarm.handle is not None:
+                    alarm.handle.cancel()
+                    alarm.handle = None
+            self._notify()
 
     def thaw(self) -> None:
         """Let the clock run on from where it stands."""
         if self._frozen_at is not None:
-            self._shift = self._frozen_at - anyio.current_time()
-            self._frozen_at = None
-            for _, _, event in self._sleepers:
-                event.set()
-            self._sleepers.clear()
+            frozen_at, self._frozen_at = self._frozen_at, None
+            self._shift = 0.0
+            self._shift = frozen_at - self.now()
+            for alarm in self._alarms:
+                self._wind(alarm)
+            self._notify()
 
     def advance(self, seconds: float) -> None:
         """Move a frozen clock on and wake what is due, in the order of the deadlines.
@@ -98,47 +99,63 @@ class ControlledClock:
         if seconds < 0:
             raise ValueError(f"a clock does not go back; {seconds} is negative")
         self._frozen_at += seconds
-        while self._sleepers and self._sleepers[0][0] <= self._frozen_at:
-            heapq.heappop(self._sleepers)[2].set()
+        for alarm in sorted(alarm for alarm in self._alarms if alarm.moment <= self._frozen_at):
+            alarm.ring()
+
+    def call_at(self, moment: float, callback: Callable[[], None]) -> Alarm:
+        """Call back when this clock shows the moment, from the event loop; asyncio alone has such a thing.
+
+        On other backends only a frozen clock rings; `sleep_until` serves both.
+        """
+        self._count += 1
+        alarm = Alarm(self, moment, self._count, callback)
+        self._alarms.add(alarm)
+        if self._frozen_at is None:
+            self._wind(alarm)
+        return alarm
+
+    def forget(self, alarm: Alarm) -> None:
+        """Take an alarm off the clock."""
+        self._alarms.discard(alarm)
+        if alarm.handle is not None:
+            alarm.handle.cancel()
+            alarm.handle = None
 
     async def sleep_until(self, moment: float) -> None:
         """Wait until this clock shows the moment, whether it runs, stands or is moved by hand."""
-        while self.now() < moment:
-            if self._frozen_at is None:
-                await self._sleep_running(moment)
-            else:
-                await self._sleep_frozen(moment)
-
-    async def _sleep_running(self, moment: float) -> None:
-        loop = self._loop
-        if loop is not None:
-            # A future and a timer cost a fifth of a scope and an event; thousands of pieces per second pass here.
-            future = loop.create_future()
-            timer = loop.call_at(moment - self._shift, _wake, future)
-            self._dozing.add(future)
+        while (now := self.now()) < moment:
+            rung = anyio.Event()
+            alarm = self.call_at(moment, rung.set)
             try:
-                await future
+                if self._loop is not None:
+                    await rung.wait()
+                else:
+                    await self._wait(rung, moment - now)
             finally:
-                timer.cancel()
-                self._dozing.discard(future)
+                alarm.cancel()
+
+    async def _wait(self, rung: anyio.Event, seconds: float) -> None:
+        # Without timers of the loop: sleep while the clock runs, wait for the alarm while it stands.
+        if self._frozen_at is not None:
+            self._changed = self._changed or anyio.Event()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_first_of, rung, tasks.cancel_scope)
+                tasks.start_soon(_first_of, self._changed, tasks.cancel_scope)
             return
-        changed = self._thawed = self._thawed or anyio.Event()
-        with anyio.CancelScope(deadline=moment - self._shift):
-            await changed.wait()
+        self._changed = self._changed or anyio.Event()
+        with anyio.move_on_after(seconds):
+            await self._changed.wait()
 
-    async def _sleep_frozen(self, moment: float) -> None:
-        self._sequence += 1
-        sleeper = (moment, self._sequence, anyio.Event())
-        heapq.heappush(self._sleepers, sleeper)
-        try:
-            await sleeper[2].wait()
-        except BaseException:
-            if sleeper in self._sleepers:
-                self._sleepers.remove(sleeper)
-                heapq.heapify(self._sleepers)
-            raise
+    def _wind(self, alarm: Alarm) -> None:
+        if self._loop is not None:
+            alarm.handle = self._loop.call_at(alarm.moment - self._shift, alarm.ring)
+
+    def _notify(self) -> None:
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
 
-def _wake(future: "asyncio.Future[None]") -> None:
-    if not future.done():
-        future.set_result(None)
+async def _first_of(event: anyio.Event, scope: anyio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()

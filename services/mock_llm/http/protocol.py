@@ -4,12 +4,15 @@ import asyncio
 import socket
 import struct
 from collections import deque
+from collections.abc import Iterator
+from functools import partial
 from typing import Final, cast, final
 
-from mock_llm.exchange import Exchange
+from mock_llm.exchange import Exchange, Step
 from mock_llm.http import framing
 from mock_llm.http.delivery import Service, delivered
 from mock_llm.http.parsing import BadRequestError, RequestParser
+from mock_llm.http.playing import Player
 from mock_llm.http.request import HttpRequest
 from mock_llm.http.stage import perform_exchange
 
@@ -30,6 +33,7 @@ class HttpProtocol(asyncio.Protocol):
         self._parser: RequestParser | None = None
         self._requests: deque[HttpRequest] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._player: Player | None = None
         self._writable: asyncio.Future[None] | None = None
         self._paused = False
         self._idle: asyncio.TimerHandle | None = None
@@ -63,6 +67,9 @@ class HttpProtocol(asyncio.Protocol):
             self._writable.cancel()
         if self._task is not None:
             self._task.cancel()
+        elif self._player is not None and self._last is not None:
+            self._player.stop()
+            self._service.model.ended(self._last, "disconnected")
         elif self._last is not None and self._transport is not None and self._transport.get_write_buffer_size():
             _cut_short(self._last, self._transport.get_write_buffer_size())
         self._transport = None
@@ -91,12 +98,16 @@ class HttpProtocol(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Called by the loop."""
         self._paused = True
+        if self._player is not None:
+            self._player.pause()
 
     def resume_writing(self) -> None:
         """Called by the loop."""
         self._paused = False
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
+        if self._player is not None:
+            self._player.resume()
         if self._requests:
             self._serve()
 
@@ -136,33 +147,63 @@ class HttpProtocol(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    @property
+    def _busy(self) -> bool:
+        return self._task is not None or self._player is not None
+
     def _serve(self) -> None:
-        while self._requests and self._task is None and not self._paused and self._transport is not None:
+        while self._requests and not self._busy and not self._paused and self._transport is not None:
             request = self._requests.popleft()
             self._active = self._loop.time()
-            exchange = self._service.application.handle(request)
-            if exchange.body is None or exchange.later is not None:
-                self._task = self._loop.create_task(self._perform(exchange, request.keep_alive))
-                self._task.add_done_callback(self._performed)
-                break
-            self._transport.write(
-                framing.whole(
-                    exchange.status,
-                    exchange.headers,
-                    exchange.body,
-                    streamed=exchange.streamed,
-                    keep_alive=request.keep_alive,
-                )
-            )
-            entry = exchange.entry
-            if entry is not None:
-                entry.events_sent, entry.bytes_sent = exchange.events, len(exchange.body)
-            self._service.model.ended(exchange, "done")
-            self._last = exchange
-            if not request.keep_alive:
-                self._transport.close()
-                self._requests.clear()
+            exchange = self._last = self._service.application.handle(request)
+            if exchange.later is None and exchange.body is not None:
+                self._write_whole(exchange, request.keep_alive)
+            elif exchange.later is None and exchange.streamed:
+                self._play(exchange, request.keep_alive)
+            else:
+                self._start(exchange, request.keep_alive)
         self._throttle()
+
+    def _write_whole(self, exchange: Exchange, keep_alive: bool) -> None:
+        transport, body, entry = self._transport, exchange.body, exchange.entry
+        if transport is None or body is None:
+            return
+        transport.write(
+            framing.whole(exchange.status, exchange.headers, body, streamed=exchange.streamed, keep_alive=keep_alive)
+        )
+        if entry is not None:
+            entry.events_sent, entry.bytes_sent = exchange.events, len(body)
+        self._service.model.ended(exchange, "done")
+        if not keep_alive:
+            transport.close()
+            self._requests.clear()
+
+    def _play(self, exchange: Exchange, keep_alive: bool) -> None:
+        transport, model = self._transport, self._service.model
+        if transport is None:
+            return
+        transport.write(framing.head(exchange.status, exchange.headers, length=None, keep_alive=keep_alive))
+        started = model.clock.now() if exchange.entry is None else exchange.entry.started
+        finished = partial(self._played, exchange, keep_alive)
+        self._player = Player(model, exchange, transport, started, finished)
+        self._player.play()
+
+    def _played(self, exchange: Exchange, keep_alive: bool, rest: Iterator[Step] | None) -> None:
+        self._player = None
+        if rest is not None:
+            exchange.steps = rest
+            self._start(exchange, keep_alive, head_sent=True)
+            return
+        if self._transport is not None:
+            self._transport.write(framing.LAST_CHUNK)
+            self._service.model.ended(exchange, "done")
+            if not keep_alive:
+                self._transport.close()
+        self._next()
+
+    def _start(self, exchange: Exchange, keep_alive: bool, *, head_sent: bool = False) -> None:
+        self._task = self._loop.create_task(self._perform(exchange, keep_alive, head_sent=head_sent))
+        self._task.add_done_callback(self._performed)
 
     def _throttle(self) -> None:
         # A client that sends on while its answer is under way waits in its own kernel, not in our memory.
@@ -173,15 +214,18 @@ class HttpProtocol(asyncio.Protocol):
         elif not self._requests and not self._transport.is_reading():
             self._transport.resume_reading()
 
-    async def _perform(self, exchange: Exchange, keep_alive: bool) -> None:
+    async def _perform(self, exchange: Exchange, keep_alive: bool, *, head_sent: bool) -> None:
         model = self._service.model
-        started = model.clock.now()
+        # The request counts from when it came, not from when this task got its turn.
+        started = model.clock.now() if exchange.entry is None else exchange.entry.started
         if exchange.later is not None:
             entry, headers = exchange.entry, exchange.headers
             exchange = await exchange.later()
             exchange.entry, exchange.headers = entry, exchange.headers + headers
         try:
-            regular = await perform_exchange(exchange, self, model, started=started, keep_alive=keep_alive)
+            regular = await perform_exchange(
+                exchange, self, model, started=started, keep_alive=keep_alive, head_sent=head_sent
+            )
         except (asyncio.CancelledError, ConnectionError):
             model.ended(exchange, "disconnected")
             raise
@@ -193,6 +237,9 @@ class HttpProtocol(asyncio.Protocol):
         if not task.cancelled() and (error := task.exception()) is not None:
             self._service.failed(error)
             self.abort()
+        self._next()
+
+    def _next(self) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._active = self._loop.time()
             if self._requests:
@@ -203,11 +250,11 @@ class HttpProtocol(asyncio.Protocol):
     def _check_idle(self) -> None:
         quiet = self._loop.time() - self._active
         limit = self._service.settings.idle_seconds
-        if self._task is None and quiet >= limit:
+        if not self._busy and quiet >= limit:
             if self._transport is not None:
                 self._transport.close()
             return
-        self._idle = self._loop.call_later(limit if self._task else max(limit - quiet, 0.001), self._check_idle)
+        self._idle = self._loop.call_later(limit if self._busy else max(limit - quiet, 0.001), self._check_idle)
 
 
 def _cut_short(exchange: Exchange, unsent: int) -> None:

@@ -6,7 +6,7 @@ import anyio
 import anyio.lowlevel
 
 from mock_llm.barriers import Barriers
-from mock_llm.clock import Clock
+from mock_llm.clock import ControlledClock
 from mock_llm.engine import MockModel
 from mock_llm.exchange import CloseEarly, Exchange, Flush, RefuseFor, Relay, Send, Silence, SleepUntil, TearDown, WaitAt
 from mock_llm.http import framing
@@ -29,7 +29,7 @@ class Wire(Protocol):
 
 
 async def perform_exchange(
-    exchange: Exchange, wire: Wire, model: MockModel, *, started: float, keep_alive: bool
+    exchange: Exchange, wire: Wire, model: MockModel, *, started: float, keep_alive: bool, head_sent: bool = False
 ) -> bool:
     """Send a response. True when it ended regularly, False when the connection is gone or must go.
 
@@ -46,7 +46,7 @@ async def perform_exchange(
         model.ended(exchange, "done")
         return True
     chunked = exchange.length is None and not exchange.silent
-    if not exchange.silent:
+    if not (exchange.silent or head_sent):
         head = framing.head(exchange.status, exchange.headers, length=exchange.length, keep_alive=keep_alive)
         await wire.send(head)
     for step in exchange.steps:
@@ -82,7 +82,9 @@ async def _break_off(step: CloseEarly | TearDown | RefuseFor, wire: Wire) -> Non
     await wire.tear_down()
 
 
-async def wait(step: SleepUntil | WaitAt | Silence | Flush, clock: Clock, barriers: Barriers, started: float) -> None:
+async def wait(
+    step: SleepUntil | WaitAt | Silence | Flush, clock: ControlledClock, barriers: Barriers, started: float
+) -> None:
     """Wait as a step says."""
     if isinstance(step, SleepUntil):
         await clock.sleep_until(started + step.offset)
