@@ -1,4 +1,4 @@
-"""The command line: `gateway serve`, `token`, `migrate` and `check`.
+"""The command line: `gateway serve`, `token`, `migrate`, `check` and `asyncapi`.
 
 Exit codes: 0 done or stopped by a signal, 1 the database, the model or the address is not to be had, 2 wrong usage or
 settings.
@@ -17,6 +17,7 @@ import typer
 from anyio.abc import TaskStatus
 from rich.console import Console
 
+from chat_protocol.asyncapi import asyncapi_document
 from gateway.errors import BindError, GatewayError, ModelError, SettingsError, StorageError
 from gateway.identity.tokens import DEFAULT_TENANT, TokenIssuer
 from gateway.logs import log_to_stderr
@@ -92,6 +93,12 @@ def check(
     settings = _load(database_url=database_url, llm_base_url=llm_base_url)
     _run(_check, settings)
     typer.echo("settings, database and model are fine")
+
+
+@app.command()
+def asyncapi() -> None:
+    """Print the protocol as an AsyncAPI 3 document."""
+    typer.echo(msgspec.json.format(msgspec.json.encode(asyncapi_document()), indent=2).decode())
 
 
 def main() -> None:

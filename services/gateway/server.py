@@ -5,11 +5,13 @@ from typing import Final
 
 import anyio
 import sniffio
+from anyio import to_thread
 from anyio.abc import TaskStatus
 from starlette.applications import Starlette
 
 from gateway.application import Gateway
 from gateway.endpoints.app import build_app
+from gateway.endpoints.pages import Pages
 from gateway.endpoints.socketio.endpoint import SocketIOEndpoint
 from gateway.errors import BindError
 from gateway.http_servers import HTTPServer, TrioServer, UvicornServer
@@ -37,7 +39,8 @@ async def serve(settings: Settings, *, task_status: TaskStatus[str] = anyio.TASK
 async def _serve_until_cancelled(gateway: Gateway, listener: socket.socket, task_status: TaskStatus[str]) -> None:
     host, port = listener.getsockname()[:2]
     socketio = SocketIOEndpoint(gateway)
-    server = _make_server(build_app(gateway, socketio), listener, gateway.settings)
+    pages = await to_thread.run_sync(Pages.load)
+    server = _make_server(build_app(gateway, socketio, pages), listener, gateway.settings)
     async with anyio.create_task_group() as group:
         await group.start(socketio.run)
         await group.start(server.run)
