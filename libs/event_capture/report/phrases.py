@@ -35,9 +35,9 @@ def counted(number: int, noun: str) -> str:
 
 def seconds_words(seconds: float) -> str:
     """A duration as people say it: `850 ms`, `12.46 s`, `3 min 20 s`."""
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 100:
+    if seconds < 99.995:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s"

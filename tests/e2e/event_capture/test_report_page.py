@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Page, expect
 
-from e2e.event_capture.conftest import Open, Scene
+from e2e.event_capture.scenes import Open, Scene
 
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
 OUTLINE: Final = """(() => {

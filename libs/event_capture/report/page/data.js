@@ -78,8 +78,8 @@ function seconds(value, digits = 3) {
 }
 
 function lasting(value) {
-  if (value < 0.001) return `${Math.round(value * 1e6)} µs`;
-  return value < 1 ? `${Math.round(value * 1000)} ms` : seconds(value, 2);
+  if (value < 0.0009995) return `${Math.round(value * 1e6)} µs`;
+  return value < 0.9995 ? `${Math.round(value * 1000)} ms` : seconds(value, 2);
 }
 
 function clipped(text, most) {
