@@ -25,6 +25,7 @@ from mock_llm.scenario.model import json_schema
 
 PREFIX: Final = "/mock/"
 MAX_WAIT_SECONDS: Final = 60.0
+DEFAULT_LAST: Final = 1_000
 
 _JSON: Final = ((b"content-type", b"application/json"),)
 
@@ -93,7 +94,10 @@ class AdminAPI:
         return call(request, rest)
 
     def _journal(self, request: HttpRequest, _rest: str) -> Any:
-        return {"entries": [described(entry) for entry in self._model.journal.entries(_namespace(request))]}
+        last = int(_query(request, "last", str(DEFAULT_LAST)))
+        if last < 1:
+            raise ValueError(f"last: {last} is no number of entries; use 1 or more")
+        return {"entries": [described(entry) for entry in self._model.journal.entries(_namespace(request))[-last:]]}
 
     def _clear_journal(self, request: HttpRequest, _rest: str) -> Any:
         self._model.journal.clear(_namespace(request))

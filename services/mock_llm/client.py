@@ -80,9 +80,9 @@ class MockLLMClient:
         """Close its connections."""
         await self._client.aclose()
 
-    async def requests(self, namespace: str | None = None) -> list[RequestRecord]:
-        """The journal, oldest first."""
-        found = await self._call("GET", "journal", params=_named(namespace))
+    async def requests(self, namespace: str | None = None, *, last: int = 1_000) -> list[RequestRecord]:
+        """The newest `last` requests of the journal, oldest first."""
+        found = await self._call("GET", "journal", params={**_named(namespace), "last": str(last)})
         return msgspec.convert(found["entries"], list[RequestRecord])
 
     async def clear_journal(self, namespace: str | None = None) -> None:

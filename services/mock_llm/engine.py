@@ -23,6 +23,8 @@ from mock_llm.wire.format import WireFormat
 from mock_llm.wire.messages import MESSAGES
 from mock_llm.wire.responses import RESPONSES
 
+MAX_NOTED: Final = 500  # characters of a path or a model's name that the journal keeps
+
 _JSON: Final = (b"content-type", b"application/json")
 _WIRES: Final[dict[str, WireFormat]] = {"/chat/completions": CHAT, "/responses": RESPONSES, "/messages": MESSAGES}
 
@@ -47,7 +49,7 @@ class MockModel:
         seed: int | None = None,
         journal: Journal | None = None,
         clock: ControlledClock | None = None,
-        namespaces: int = 1_000,
+        namespaces: int = 256,
         speed: float = 1.0,
     ) -> None:
         self.clock = clock or ControlledClock()
@@ -98,7 +100,7 @@ class MockModel:
         """Decide the answer to one HTTP request. Never raises for what a client sent."""
         namespace = request.namespace()
         entry = self.journal.open(
-            request.method, request.path, namespace, request.connection, request.number, request.body
+            request.method, request.path[:MAX_NOTED], namespace, request.connection, request.number, request.body
         )
         entry.started = self.clock.now()
         retry = request.headers.get(b"x-stainless-retry-count", b"0")
@@ -139,7 +141,7 @@ class MockModel:
         entry.protocol = wire.protocol
         _require(request, "POST")
         asked = wire.read(request.body, request.headers, entry.namespace)
-        entry.model, entry.stream = asked.model, asked.stream
+        entry.model, entry.stream = asked.model[:MAX_NOTED], asked.stream
         return self._answerer.answer(wire, asked, state, identity, entry)
 
     def _route(self, path: str, request: HttpRequest, entry: JournalEntry) -> Exchange:
@@ -147,7 +149,8 @@ class MockModel:
             _require(request, "POST")
             entry.protocol = "embeddings"
             dimensions = self.scenario.embedding_dimensions
-            entry.model, body = answer_embeddings(request.body, default_dimensions=dimensions, seed=self._seed)
+            model, body = answer_embeddings(request.body, default_dimensions=dimensions, seed=self._seed)
+            entry.model = model[:MAX_NOTED]
             return Exchange(body=body, headers=(_JSON,))
         if path == "/models" or path.startswith("/models/"):
             _require(request, "GET")

@@ -10,7 +10,7 @@ import random
 from collections import OrderedDict
 from typing import Final, final
 
-MAX_REMEMBERED: Final = 100_000
+MAX_REMEMBERED: Final = 10_000
 
 
 @final

@@ -47,7 +47,7 @@ class MockLLMSettings:
     idle_seconds: float = 75.0
     journal_entries: int = 10_000
     journal_bytes: int = 16 * _MIB
-    namespaces: int = 1_000
+    namespaces: int = 256
     speed: float = 1.0
     backlog: int = 2_048
 

@@ -1,5 +1,6 @@
 """What the drivers share: the service behind the connections, and proof that a peer has what it was sent."""
 
+import asyncio
 import fcntl
 import struct
 import termios
@@ -46,6 +47,21 @@ class Service:
         self.refusing = 0.0
         self.refusal_asked = anyio.Event()
         self._open: set[Connection] = set()
+        self._arrival: float | None = None
+
+    def arrival(self, loop: asyncio.AbstractEventLoop) -> float:
+        """When the requests of this turn of the loop came, on the model's clock.
+
+        All that one turn reads was there when the turn began; the last of two hundred does not count from when its
+        own turn came.
+        """
+        if self._arrival is None:
+            self._arrival = self.model.clock.now()
+            loop.call_soon(self._forget_arrival)
+        return self._arrival
+
+    def _forget_arrival(self) -> None:
+        self._arrival = None
 
     @property
     def open(self) -> int:

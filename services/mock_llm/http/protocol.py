@@ -38,6 +38,7 @@ class HttpProtocol(asyncio.Protocol):
         self._paused = False
         self._idle: asyncio.TimerHandle | None = None
         self._active = 0.0
+        self._arrived = 0.0
         self._last: Exchange | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -79,6 +80,7 @@ class HttpProtocol(asyncio.Protocol):
         parser, transport = self._parser, self._transport
         if parser is None or transport is None:
             return
+        self._arrived = self._service.arrival(self._loop)
         try:
             self._requests.extend(parser.feed(data))
         except BadRequestError as refused:
@@ -156,6 +158,9 @@ class HttpProtocol(asyncio.Protocol):
             request = self._requests.popleft()
             self._active = self._loop.time()
             exchange = self._last = self._service.application.handle(request)
+            if exchange.entry is not None and self._arrived > 0:
+                exchange.entry.started = self._arrived
+                self._arrived = 0.0
             if exchange.later is None and exchange.body is not None:
                 self._write_whole(exchange, request.keep_alive)
             elif exchange.later is None and exchange.streamed:

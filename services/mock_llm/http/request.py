@@ -6,6 +6,7 @@ from typing import final
 
 NAMESPACE_HEADER = b"x-mock-namespace"
 DEFAULT_NAMESPACE = "default"
+MAX_NAMESPACE = 200
 
 
 @final
@@ -44,10 +45,11 @@ class HttpRequest:
         return key.strip() if scheme.lower() == b"bearer" and key.strip() else None
 
     def namespace(self) -> str:
-        """The header `x-mock-namespace`, else a name made from the API key, else `default`."""
+        """The start of the header `x-mock-namespace`, else a name made from the API key, else `default`."""
         named = self.headers.get(NAMESPACE_HEADER)
         if named:
-            return named.decode("latin-1")
+            # The journal keeps it, so a client must not choose how long it is.
+            return named.decode("latin-1")[:MAX_NAMESPACE]
         key = self.api_key()
         return DEFAULT_NAMESPACE if key is None else namespace_of_key(key)
 

@@ -2,6 +2,7 @@
 
 from mock_llm.scenario.checking import shadowed_rules
 from mock_llm.scenario.faults import (
+    FAULT_KINDS,
     AnyFault,
     BadJson,
     ByteSplit,
@@ -36,6 +37,7 @@ from mock_llm.scenario.model import (
 )
 
 __all__ = [
+    "FAULT_KINDS",
     "AnyFault",
     "BadJson",
     "Block",

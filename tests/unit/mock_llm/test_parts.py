@@ -14,9 +14,10 @@ from mock_llm.journal import Journal
 from mock_llm.limits import RateLimiter, written
 from mock_llm.loops import LoopDetector
 from mock_llm.matching import compile_rule
+from mock_llm.provider_errors import retry_headers
 from mock_llm.recording.redaction import redact
 from mock_llm.requests import Message, ModelRequest
-from mock_llm.scenario import Match, RateLimit, Rule, Scenario, TextPattern, shadowed_rules
+from mock_llm.scenario import HttpError, Match, RateLimit, Rule, Scenario, TextPattern, shadowed_rules
 from mock_llm.seeds import IdentitySource
 from mock_llm.settings import MockLLMSettings
 from mock_llm.wire.template import BASE, HEAD, Frame, FrameKind, Template, fill
@@ -186,3 +187,16 @@ def test_the_environment_fills_the_settings_and_the_token_stays_out_of_the_repr(
     settings = MockLLMSettings.from_environment({"MOCK_LLM_PORT": "8080", "MOCK_LLM_ADMIN_TOKEN": "hush"})
     assert (settings.port, settings.admin_token) == (8080, "hush")
     assert "hush" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("form", "header"),
+    [
+        ("seconds", (b"retry-after", b"1.5")),
+        ("milliseconds", (b"retry-after-ms", b"1500")),
+        ("date", (b"retry-after", b"Thu, 01 Jan 1970 00:00:11 GMT")),
+    ],
+)
+def test_retry_after_is_said_in_every_form(form: Any, header: tuple[bytes, bytes]) -> None:
+    fault = HttpError(status=429, retry_after="1500ms", retry_after_form=form)
+    assert retry_headers(fault, 10.0) == (header,)
