@@ -369,6 +369,19 @@ def test_a_pair_is_found_again_on_the_next_connection_of_its_user() -> None:
     assert (span.open.connection, span.close.connection) == ("ada-1", "ada-2")
 
 
+def test_two_connections_of_a_user_may_use_the_same_ids_at_once() -> None:
+    first = Stream().open().ask().events(*TURN[:3])
+    second = Stream(connection="ada-2", start=first.now + 1).open().ask().events(*TURN[:4])
+    case = case_of([*first.records, *second.records, *Stream(start=second.now + 1).event(TURN[3]).records])
+
+    one, other = spans_of(case.timelines[0], pairings_of(case.contract))
+
+    assert [(span.open and span.open.connection, span.close and span.close.connection) for span in (one, other)] == [
+        ("ada-1", "ada-1"),
+        ("ada-2", "ada-2"),
+    ]
+
+
 def test_an_end_without_a_beginning_is_a_span_without_one() -> None:
     case = case_of(turn("agent_started", "tool_completed", "agent_completed"))
 

@@ -4,6 +4,7 @@ const events = report.events;
 const lanes = report.lanes;
 const violations = report.violations;
 
+const heard = (event) => event.k === "event" && !event.s;
 const placeOf = new Map(events.map((event, place) => [event.i, place]));
 const wires = new Map();
 for (const [row, lane] of lanes.entries()) {
@@ -17,7 +18,10 @@ for (const [place, event] of events.entries()) {
   event.lane = wires.get(event.c) ?? null;
   if (event.lane) event.lane.events.push(place);
 }
-for (const lane of wires.values()) lane.events.sort((one, other) => events[one].t - events[other].t || one - other);
+for (const lane of wires.values()) {
+  lane.events.sort((one, other) => events[one].t - events[other].t || one - other);
+  lane.lastHeard = lane.events.reduce((latest, place) => (heard(events[place]) ? Math.max(latest, events[place].t) : latest), 0);
+}
 for (const [number, violation] of violations.entries()) {
   const places = violation.indices.map((index) => placeOf.get(index)).filter((place) => place !== undefined);
   violation.places = places;

@@ -65,21 +65,23 @@ def spans_of(timeline: Timeline, pairings: Sequence[Pairing]) -> list[Span]:
 
 def _spans(entries: Iterable[Entry], pairing: Pairing) -> list[Span]:
     spans: list[Span] = []
-    running: dict[str, Span] = {}
+    running: dict[str, dict[str, Span]] = {}
     for entry in entries:
         if entry.kind is not Kind.EVENT or entry.direction is not Direction.RECEIVED:
             continue
         if entry.name in pairing.open:
             key = _key(entry.data, pairing)
-            span = running[key] = Span(name=pairing.name, key=key, open=entry)
+            span = running.setdefault(key, {})[entry.connection] = Span(name=pairing.name, key=key, open=entry)
             spans.append(span)
         elif entry.name in pairing.close:
             key = _key(entry.data, pairing)
-            begun = running.pop(key, None)
-            if begun is None:
-                spans.append(Span(name=pairing.name, key=key, close=entry))
+            begun = running.get(key, {})
+            if begun:
+                # Ids may be small numbers that every connection counts anew: its own pair comes first.
+                at = entry.connection if entry.connection in begun else next(reversed(begun))
+                begun.pop(at).close = entry
             else:
-                begun.close = entry
+                spans.append(Span(name=pairing.name, key=key, close=entry))
     return spans
 
 

@@ -221,7 +221,7 @@ function drawWire(lane, top, front) {
   for (const place of visible) {
     const x = xOf(events[place].t);
     const group = groups[groups.length - 1];
-    if (group && x < group.x + 10) group.places.push(place);
+    if (group && x < group.x + 8) group.places.push(place);
     else groups.push({ x, places: [place] });
   }
   const most = Math.max(1, ...groups.map((group) => group.places.length));
@@ -283,21 +283,20 @@ function drawPins(visible, top, y, front) {
 }
 
 function drawMissing(lane, y, front) {
-  const last = lane.events[lane.events.length - 1];
   const x = xOf(lane.to ?? 0) + 18;
   if (x < gutter) return;
-  const here = missing.filter((number) => endsHere(violations[number], lane, last));
+  const here = missing.filter((number) => endsHere(violations[number], lane));
   for (const [position, number] of here.slice(0, 4).entries()) {
     front.push(missingMark(number, x, y + (position - (Math.min(here.length, 4) - 1) / 2) * 15));
   }
 }
 
-function endsHere(violation, lane, last) {
+function endsHere(violation, lane) {
   if (violation.place < 0) return violation.connection ? violation.connection === lane.connection : lane.row === 0;
   const event = events[violation.place];
   if (event.lane !== lane) return false;
   // The end of a lane is where it was missed when nothing that was received comes after.
-  return violation.place === last || lane.events.every((place) => events[place].t <= event.t || events[place].k !== "event" || events[place].s);
+  return event.t >= lane.lastHeard;
 }
 
 function drawCall(lane, top, front) {
