@@ -1,4 +1,8 @@
-"""Every test of the house sees the shared fixtures."""
+"""Every test of the house sees the shared fixtures, and so do the commands that tests start."""
+
+import os
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -7,3 +11,6 @@ pytest.register_assert_rewrite("service_fixtures")
 import service_fixtures.plugin  # noqa: E402  asserts must be rewritten before the import
 
 pytest_plugins = [service_fixtures.plugin.__name__]
+
+# A command that a test starts must find the sources that the test sees, from any folder.
+os.environ["PYTHONPATH"] = os.pathsep.join(str(Path(folder).resolve()) for folder in sys.path)
