@@ -43,13 +43,22 @@ class TotalMonitor(Monitor[Within]):
     code = "total-too-long"
     ends = True
 
+    def __init__(self, clause: Within, index: int, scope: Scope, groups: Groups) -> None:
+        super().__init__(clause, index, scope, groups)
+        # A run that must still end goes on while nothing comes. Other scopes last as long as their events do.
+        self.awaits_end = scope is Scope.RUN and bool(groups.vocabulary.ends)
+
     def memory(self) -> Any:
         return False
 
     def end(self, scope: Instance) -> None:
-        self.overdue(scope, scope.last_ns)
+        self.measure(scope, scope.last_ns)
 
     def overdue(self, scope: Instance, now_ns: int) -> None:
+        if self.awaits_end and scope.first_index >= 0:
+            self.measure(scope, now_ns)
+
+    def measure(self, scope: Instance, now_ns: int) -> None:
         took = now_ns - scope.start_ns
         if took > self.clause.limit_ns and not scope.slots[self.slot]:
             scope.slots[self.slot] = True

@@ -29,7 +29,11 @@ def _streamproof() -> None:
 
 app.command(epilog=EPILOG)(check)
 
-_MORE: Final = ("event_capture.command.io_commands",)
+_MORE: Final = (
+    "event_capture.command.report",
+    "event_capture.command.contract_commands",
+    "event_capture.command.io_commands",
+)
 """Modules whose `register(app)` adds their commands."""
 
 

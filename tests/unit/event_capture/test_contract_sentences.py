@@ -5,7 +5,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from event_capture.contract import (
@@ -225,6 +225,7 @@ def _clauses() -> st.SearchStrategy[AnyClause]:
     )
 
 
+@settings(deadline=None)
 @given(st.lists(_clauses(), max_size=6, unique_by=repr))
 def test_every_contract_survives_writing_and_reading(clauses: list[AnyClause]) -> None:
     contract = Contract(name="c", vocabulary=load_vocabulary("agent_turn"), clauses=tuple(clauses))
@@ -233,6 +234,7 @@ def test_every_contract_survives_writing_and_reading(clauses: list[AnyClause]) -
     assert again.vocabulary == contract.vocabulary
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200) | st.binary(max_size=200))
 def test_no_text_makes_the_reader_fail_otherwise_than_by_saying_why(text: str | bytes) -> None:
     with contextlib.suppress(ValueError):

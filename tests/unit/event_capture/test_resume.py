@@ -1,7 +1,7 @@
 """An interrupted stream is the uninterrupted one, or the first place where it is not is named."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -26,6 +26,7 @@ def compare(records: list[Record]) -> ResumeReport:
     return compare_resumed(WHOLE, records, VOCABULARY)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 6), st.integers(0, 6))
 def test_a_stream_cut_anywhere_and_resumed_in_order_is_equal(first: int, second: int) -> None:
     one, two = sorted((first, second))
