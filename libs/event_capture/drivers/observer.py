@@ -97,8 +97,14 @@ class Observer:
         kind = Kind.MALFORMED if malformed else Kind.EVENT
         self._add(kind, data, size, malformed, Direction.SENT)
 
-    def closed(self, code: int, reason: str, note: str = "") -> None:
-        """The connection has ended. Only the first call counts: it knows the reason best."""
+    def sent_frame(self, frame: str | bytes) -> None:
+        """Somebody else's client has sent this frame."""
+        payload = frame.encode("utf-8", "surrogatepass") if isinstance(frame, str) else frame
+        _, data, note = decode_text(payload) if isinstance(frame, str) else decode_binary(payload)
+        self.sent(data, len(payload), malformed=note)
+
+    def closed(self, code: int | None, reason: str, note: str = "") -> None:
+        """The connection has ended, with a code if there is one. Only the first call counts: it knows best."""
         if self.close_record is not None:
             return
         if not note:
@@ -109,7 +115,9 @@ class Observer:
             else:
                 note = "closed by the server"
                 self.closed_by_server = True
-        self.close_record = self._add(Kind.CLOSE, {"code": int(code), "reason": reason}, 0, note)
+        self.close_record = self._add(
+            Kind.CLOSE, {"code": int(code) if code is not None else None, "reason": reason}, 0, note
+        )
         self.flush()
 
     def flush(self) -> None:

@@ -62,7 +62,7 @@ class _SocketIOObserver(Observer):
     def binary(self, payload: bytes) -> None:
         self._take(self._codec.binary(payload), len(payload))
 
-    def closed(self, code: int, reason: str, note: str = "") -> None:
+    def closed(self, code: int | None, reason: str, note: str = "") -> None:
         super().closed(code, reason, note)
         self._end_handshake(f"the connection ended with code {code} {reason}".rstrip())
 

@@ -13,7 +13,7 @@ import pytest
 
 from event_capture.recording import read_recording
 from event_capture.records import Direction, Kind
-from integration.event_capture.test_pytest_plugin import a_recording
+from integration.event_capture.recordings import a_recording
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "NO_COLOR": "1"}
 
