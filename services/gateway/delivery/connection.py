@@ -8,15 +8,18 @@ import anyio
 
 from chat_protocol.close_codes import CloseCode
 from chat_protocol.decoding import encode
-from chat_protocol.events import AnyEvent
+from chat_protocol.events import AnyEvent, ErrorCode
 from gateway.delivery.following import Following
 from gateway.delivery.hub import Hub
 from gateway.delivery.outbox import Outbox
-from gateway.errors import OutboxFullError, StorageError
+from gateway.errors import OutboxFullError, RequestError, StorageError
 from gateway.identity.principal import Principal
 from gateway.storage.entries import LoggedEvent
 from gateway.storage.history import History
 from gateway.storage.schema import ThreadAddress
+
+MAX_FOLLOWED: Final = 256
+"""Threads that one connection may follow."""
 
 _PAGE: Final = 200
 _LONGEST_REASON: Final = 123
@@ -61,6 +64,13 @@ class Connection:
     def send_frame(self, frame: str) -> None:
         """Queue an event that is encoded already, because it goes to several connections."""
         self._put(frame)
+
+    def check_room(self, address: ThreadAddress) -> None:
+        """Raises RequestError when the connection follows so many threads that it cannot follow this one, too."""
+        if len(self._following) >= MAX_FOLLOWED and address.thread_key not in self._following:
+            raise RequestError(
+                ErrorCode.FORBIDDEN, f"A connection follows at most {MAX_FOLLOWED} threads. Open another one."
+            )
 
     def follow(self, address: ThreadAddress, *, after_seq: int, catch_up: bool, restart: bool = False) -> None:
         """Follow a thread from the event after `after_seq`.

@@ -39,6 +39,11 @@ class ResumeHandler:
             raise RequestError(
                 ErrorCode.STORAGE_UNAVAILABLE, "The log cannot be read now. Resume again in a moment.", retryable=True
             ) from None
+        connection.check_room(address)
+        if thread is None and not message.seq:
+            # Nothing to replay yet; whoever opens a thread in two tabs wants its first message in both.
+            connection.follow(address, after_seq=0, catch_up=True, restart=True)
+            return
         if thread is None:
             raise RequestError(ErrorCode.NOT_FOUND, "You have no thread of that name.", field="thread_id")
         after_seq = thread.acked_seq if message.seq is None else message.seq

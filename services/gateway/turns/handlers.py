@@ -26,6 +26,7 @@ class AgentHandler:
 
         Raises:
             BusyError: there is no room for it now.
+            RequestError: the connection follows too many threads already.
         """
         context = UserExecutionContext.of(
             connection.principal,
@@ -36,6 +37,8 @@ class AgentHandler:
             enable_thinking=message.enable_thinking,
             priority=message.priority,
         )
+
+        connection.check_room(context.address)
 
         def follow(accepted: Accepted) -> None:
             if accepted.duplicate:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from gateway.delivery.connection import MAX_FOLLOWED
 from gateway.testing import RunningGateway, make_settings, running_gateway
 from gateway.testing.client import ChatClient
 from mock_llm.testing import running_mock_llm
@@ -103,7 +104,7 @@ async def test_resume_without_position_goes_on_after_the_last_ack(gateway: Runni
         pytest.param({"thread_id": "talk", "epoch": "gone", "seq": 1}, "epoch_changed", "epoch", id="another epoch"),
         pytest.param({"thread_id": "talk", "seq": 999}, "invalid_field", "seq", id="beyond the end"),
         pytest.param({"thread_id": "talk", "seq": -1}, "invalid_field", "seq", id="negative"),
-        pytest.param({"thread_id": "nothing", "seq": 0}, "not_found", "thread_id", id="no such thread"),
+        pytest.param({"thread_id": "nothing", "seq": 1}, "not_found", "thread_id", id="no such thread"),
     ],
 )
 async def test_a_wrong_position_is_refused(
@@ -125,7 +126,7 @@ async def test_nobody_resumes_a_thread_of_somebody_else(gateway: RunningGateway,
     events = await finished_turn(gateway)
     async with ChatClient.connect(gateway.ws_url, headers=gateway.headers(**claims)) as client:
         await client.receive()
-        await client.send({"type": "resume", "thread_id": "talk", "epoch": events[0]["epoch"], "seq": 0})
+        await client.send({"type": "resume", "thread_id": "talk", "epoch": events[0]["epoch"], "seq": 1})
         refused = await client.receive()
     assert refused["payload"]["code"] == "not_found"
 
@@ -173,3 +174,40 @@ async def test_a_message_sent_again_on_a_new_connection_brings_its_events(gatewa
         again = await client.receive_until("agent_completed")
     assert answer["payload"]["duplicate"] is True
     assert again == events
+
+
+async def test_a_tab_that_opens_a_thread_before_its_first_message_sees_it(gateway: RunningGateway) -> None:
+    async with (
+        ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as one,
+        ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as two,
+    ):
+        await one.receive()
+        welcome = await two.receive()
+        await two.send({"type": "resume", "thread_id": "talk", "epoch": welcome["epoch"], "seq": 0})
+        await two.send({"type": "ping"})
+        await two.receive_until("pong")
+        in_one = await one.chat(QUESTION, thread_id="talk")
+        in_two = await two.receive_until("agent_completed")
+    assert in_two == in_one
+
+
+async def test_somebody_elses_thread_opened_from_the_start_stays_silent(gateway: RunningGateway) -> None:
+    events = await finished_turn(gateway)
+    async with ChatClient.connect(gateway.ws_url, headers=gateway.headers("bob")) as bob:
+        await bob.receive()
+        await bob.send({"type": "resume", "thread_id": "talk", "epoch": events[0]["epoch"], "seq": 0})
+        async with ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as alice:
+            await alice.receive()
+            await alice.chat(QUESTION, thread_id="talk")
+        await bob.send({"type": "ping"})
+        first = await bob.receive()
+    assert first["type"] == "pong"
+
+
+async def test_a_connection_follows_so_many_threads_and_no_more(gateway: RunningGateway) -> None:
+    async with ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client:
+        welcome = await client.receive()
+        for number in range(MAX_FOLLOWED + 1):
+            await client.send({"type": "resume", "thread_id": f"t{number}", "epoch": welcome["epoch"], "seq": 0})
+        refused = await client.receive()
+    assert refused["payload"]["code"] == "forbidden"

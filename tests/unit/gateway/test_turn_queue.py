@@ -1,0 +1,157 @@
+"""Which turn runs next: bounded, in order within a thread, by priority within a user, fair between users."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chat_protocol.messages import Priority
+from gateway.errors import BusyError
+from gateway.identity.principal import Principal
+from gateway.turns.context import Turn, UserExecutionContext
+from gateway.turns.queue import TurnQueue
+
+pytestmark = pytest.mark.anyio
+
+
+def turn(name: str, *, user: str = "alice", thread: str = "t", priority: Priority = Priority.NORMAL) -> Turn:
+    principal = Principal("tenant", user, frozenset(), 0)
+    context = UserExecutionContext.of(principal, thread_id=thread, run_id=name, message_id=name, priority=priority)
+    return Turn(context, name, 0)
+
+
+class Stage:
+    """Runs turns one step at a time: each begins when the queue says so and ends when the test does."""
+
+    def __init__(self, *, per_user: int = 8, running_per_user: int = 1, running: int = 8) -> None:
+        self.begun: list[str] = []
+        self._ends: dict[str, anyio.Event] = {}
+        self.queue = TurnQueue(self._run, per_user=per_user, running_per_user=running_per_user, running=running)
+
+    async def _run(self, turn: Turn) -> None:
+        self.begun.append(turn.content)
+        self._ends[turn.content] = anyio.Event()
+        await self._ends[turn.content].wait()
+
+    async def add(self, *turns: Turn) -> None:
+        for one in turns:
+            self.queue.reserve(one.context.address.user_key)
+            self.queue.submit(one)
+        await anyio.wait_all_tasks_blocked()
+
+    async def end(self, name: str) -> None:
+        self._ends[name].set()
+        await anyio.wait_all_tasks_blocked()
+
+    async def end_all(self) -> None:
+        while running := [name for name, end in self._ends.items() if not end.is_set()]:
+            await self.end(running[0])
+
+
+@asynccontextmanager
+async def staged(stage: Stage) -> AsyncIterator[Stage]:
+    async with anyio.create_task_group() as group:
+        await group.start(stage.queue.run)
+        try:
+            yield stage
+        finally:
+            stage.queue.stop()
+
+
+async def test_turns_of_a_thread_run_one_after_the_other_whatever_their_priority() -> None:
+    async with staged(Stage(running_per_user=4)) as stage:
+        await stage.add(turn("a"), turn("b", priority=Priority.LOW), turn("c", priority=Priority.HIGH))
+        await stage.end_all()
+    assert stage.begun == ["a", "b", "c"]
+
+
+async def test_the_most_urgent_thread_of_a_user_goes_first() -> None:
+    async with staged(Stage()) as stage:
+        await stage.add(
+            turn("first"),
+            turn("low", thread="low", priority=Priority.LOW),
+            turn("normal", thread="normal"),
+            turn("high", thread="high", priority=Priority.HIGH),
+        )
+        await stage.end_all()
+    assert stage.begun == ["first", "high", "normal", "low"]
+
+
+async def test_users_take_turns() -> None:
+    async with staged(Stage(running=1)) as stage:
+        await stage.add(*(turn(f"greedy{number}", user="greedy", thread=str(number)) for number in range(4)))
+        await stage.add(turn("modest", user="modest"))
+        await stage.end_all()
+    assert stage.begun.index("modest") <= 2
+
+
+async def test_a_user_has_so_many_waiting_messages_and_no_more() -> None:
+    stage = Stage(per_user=2)
+    stage.queue.reserve("alice")
+    stage.queue.reserve("alice")
+    with pytest.raises(BusyError) as busy:
+        stage.queue.reserve("alice")
+    assert busy.value.retry_after_ms > 0
+    stage.queue.reserve("bob")
+
+
+async def test_a_place_that_was_given_back_is_free() -> None:
+    stage = Stage(per_user=1)
+    stage.queue.reserve("alice")
+    stage.queue.release("alice")
+    stage.queue.reserve("alice")
+
+
+async def test_a_withdrawn_turn_never_begins() -> None:
+    async with staged(Stage()) as stage:
+        waiting = turn("b", thread="other")
+        await stage.add(turn("a"), waiting)
+        assert stage.queue.withdraw(waiting.context.address.user_key, "b") is waiting
+        await stage.end_all()
+    assert stage.begun == ["a"]
+
+
+async def test_nothing_is_kept_of_users_who_are_done() -> None:
+    async with staged(Stage()) as stage:
+        await stage.add(turn("a"), turn("b", user="bob"))
+        await stage.end_all()
+        assert stage.queue.statistics.users == 0
+
+
+async def test_a_closed_queue_lets_running_turns_end_and_starts_no_other() -> None:
+    async with staged(Stage()) as stage:
+        await stage.add(turn("a"), turn("b"))
+        stage.queue.close()
+        await stage.end("a")
+        with anyio.fail_after(5):
+            await stage.queue.wait_idle()
+    assert stage.begun == ["a"]
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("ab"), st.sampled_from("xy"), st.sampled_from(Priority)), min_size=1, max_size=14
+    ),
+    st.integers(1, 3),
+    st.integers(1, 4),
+)
+def test_every_turn_runs_once_and_in_the_order_of_its_thread(
+    plan: list[tuple[str, str, Priority]], running_per_user: int, running: int
+) -> None:
+    async def run() -> list[str]:
+        stage = Stage(per_user=20, running_per_user=running_per_user, running=running)
+        async with staged(stage):
+            for number, (user, thread, priority) in enumerate(plan):
+                await stage.add(turn(f"{user}{thread}{number}", user=user, thread=thread, priority=priority))
+            await stage.end_all()
+        return stage.begun
+
+    begun = anyio.run(run, backend="trio")
+    assert sorted(begun) == sorted(f"{user}{thread}{number}" for number, (user, thread, _) in enumerate(plan))
+    for user in "ab":
+        for thread in "xy":
+            numbers = [int(name[2:]) for name in begun if name.startswith(f"{user}{thread}")]
+            assert numbers == sorted(numbers)
