@@ -13,4 +13,5 @@ import service_fixtures.plugin  # noqa: E402  asserts must be rewritten before t
 pytest_plugins = [service_fixtures.plugin.__name__]
 
 # A command that a test starts must find the sources that the test sees, from any folder.
-os.environ["PYTHONPATH"] = os.pathsep.join(str(Path(folder).resolve()) for folder in sys.path)
+sys.path[:] = [str(Path(folder).resolve()) for folder in sys.path]
+os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)

@@ -1,12 +1,11 @@
 """`streamproof`: record, check and explain streams of events."""
 
-import importlib
-import importlib.util
 import sys
 from typing import Final
 
 import typer
 
+from event_capture.command import contract_commands, io_commands, report
 from event_capture.command.check import check
 from event_capture.command.exit_codes import EPILOG, ExitCode
 from event_capture.errors import BadInputError, ConnectionFailedError, EventCaptureError
@@ -29,19 +28,11 @@ def _streamproof() -> None:
 
 app.command(epilog=EPILOG)(check)
 
-_MORE: Final = (
-    "event_capture.command.report",
-    "event_capture.command.contract_commands",
-    "event_capture.command.io_commands",
-)
-"""Modules whose `register(app)` adds their commands."""
-
 
 def run() -> None:
     """Run the command and leave the process with its exit status. An error is one line, never a traceback."""
-    for module in _MORE:
-        if importlib.util.find_spec(module) is not None:
-            importlib.import_module(module).register(app)
+    for module in (report, contract_commands, io_commands):
+        module.register(app)
     try:
         app()
     except BadInputError as error:
