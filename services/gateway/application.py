@@ -85,7 +85,7 @@ class Gateway:
             async with LLMGateway.open(settings) as llm, anyio.create_task_group() as writing:
                 journal = Journal(
                     database,
-                    BatchWriter(epoch),
+                    BatchWriter(epoch, ids.writer()),
                     hub.publish,
                     queue_size=settings.journal_queue,
                     batch_size=settings.journal_batch,

@@ -32,6 +32,9 @@ class IdGenerator:
     def event(self) -> str:
         return self._make("evt")
 
+    def writer(self) -> str:
+        return self._make("writer")
+
     def epoch(self) -> str:
         return self._make("epoch")
 

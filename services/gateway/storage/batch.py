@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from chat_protocol.decoding import encode
 from chat_protocol.events import AnyEvent
 from gateway.storage.entries import Accepted, LoggedEvent, NewAck, NewEvent, NewTurn
-from gateway.storage.schema import ThreadAddress, events, messages, runs, threads, users
+from gateway.storage.schema import ThreadAddress, events, messages, runs, threads, users, writers
 
 Entry = NewTurn | NewEvent | NewAck
 
@@ -37,17 +37,39 @@ class _Rows:
 
 @final
 class BatchWriter:
-    """Writes batches. It keeps nothing between two of them, so a batch that failed can be written again.
+    """Writes batches.
+
+    A batch whose transaction failed is given again, under the same number. Its commit may have succeeded all the same,
+    with only the answer lost on the way; the number in the database tells, and then nothing is written twice.
 
     Args:
         epoch: name of the log, put into every event.
+        writer_id: name of this writer, unlike that of any other that ever wrote to the database.
     """
 
-    def __init__(self, epoch: str) -> None:
+    def __init__(self, epoch: str, writer_id: str) -> None:
         self._epoch = epoch
+        self._writer_id = writer_id
+        self._tried: tuple[int, list[Written]] | None = None
 
-    def write(self, connection: Connection, batch: Sequence[Entry]) -> list[Written]:
-        """Write `batch` in its order and say, entry by entry, what it became."""
+    def write(self, connection: Connection, number: int, batch: Sequence[Entry]) -> list[Written]:
+        """Write `batch` in its order and say, entry by entry, what it became.
+
+        Args:
+            connection: with a transaction that the caller commits.
+            number: the batch's own, from 1, the same each time it is tried.
+            batch: what to write.
+        """
+        if self._tried is not None and self._tried[0] == number:
+            query = select(writers.c.last_batch).where(writers.c.writer_id == self._writer_id)
+            if connection.execute(query).scalar() == number:
+                return self._tried[1]
+        written = self._write(connection, batch)
+        _mark(connection, self._writer_id, number)
+        self._tried = (number, written)
+        return written
+
+    def _write(self, connection: Connection, batch: Sequence[Entry]) -> list[Written]:
         known = _known_turns(connection, batch)
         last = _last_seqs(connection, batch)
         rows = _Rows()
@@ -135,6 +157,13 @@ class BatchWriter:
             }
         )
         return LoggedEvent(key, seq, event, frame)
+
+
+def _mark(connection: Connection, writer_id: str, number: int) -> None:
+    if number == 1:
+        connection.execute(insert(writers), {"writer_id": writer_id, "last_batch": number})
+    else:
+        connection.execute(update(writers).where(writers.c.writer_id == writer_id).values(last_batch=number))
 
 
 def _known_turns(connection: Connection, batch: Iterable[Entry]) -> dict[tuple[str, str], Accepted]:

@@ -6,17 +6,19 @@ ends, and a replay from the log is the stream that the client would have seen.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, final
+from typing import Final, Protocol, TypeVar, final
 
 import anyio
 from anyio import Event
 from anyio.abc import TaskStatus
+from sqlalchemy import Connection
 
 from gateway.errors import BusyError, StorageError
 from gateway.logs import get_logger
 from gateway.storage.batch import BatchWriter, Entry, Written
-from gateway.storage.database import Database
 from gateway.storage.entries import Accepted, LoggedEvent, NewAck, NewEvent, NewTurn
+
+T = TypeVar("T")
 
 _FIRST_RETRY: Final = 0.05
 _LAST_RETRY: Final = 1.0
@@ -45,6 +47,14 @@ class JournalStatistics:
     """Whether the last transaction failed and is being tried again."""
 
 
+class Transactor(Protocol):
+    """What a journal needs of a database."""
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction. Raises StorageError when it failed, or may have."""
+        ...
+
+
 @final
 class Journal:
     """Puts entries in order, commits them in batches and then hands the events to `publish`.
@@ -60,7 +70,7 @@ class Journal:
 
     def __init__(
         self,
-        database: Database,
+        database: Transactor,
         writer: BatchWriter,
         publish: Callable[[LoggedEvent], None],
         *,
@@ -160,9 +170,10 @@ class Journal:
 
     async def _write(self, entries: Sequence[Entry]) -> list[Written]:
         delay = _FIRST_RETRY
+        number = self._batches + 1
         while True:
             try:
-                return await self._database.run(lambda connection: self._writer.write(connection, entries))
+                return await self._database.run(lambda connection: self._writer.write(connection, number, entries))
             except StorageError as error:
                 self._failing = True
                 self._log.warning("commit failed, trying again", entries=len(entries), error=str(error))

@@ -35,6 +35,14 @@ log: Final = Table(
 )
 """One row: the name of the event log. A database made anew gets a new epoch, so old positions say nothing."""
 
+writers: Final = Table(
+    "writers",
+    metadata,
+    Column("writer_id", String(64), primary_key=True),
+    Column("last_batch", BigInteger, nullable=False),
+)
+"""One row for each journal. It tells a batch that was committed from one that was not, when the answer got lost."""
+
 users: Final = Table(
     "users",
     metadata,

@@ -18,6 +18,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name", name="pk_log"),
     )
     op.create_table(
+        "writers",
+        sa.Column("writer_id", sa.String(64), nullable=False),
+        sa.Column("last_batch", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("writer_id", name="pk_writers"),
+    )
+    op.create_table(
         "users",
         sa.Column("user_key", sa.String(32), nullable=False),
         sa.Column("tenant_id", sa.String(128), nullable=False),
@@ -87,5 +93,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the tables and everything in them."""
-    for table in ("events", "messages", "runs", "threads", "users", "log"):
+    for table in ("events", "messages", "runs", "threads", "users", "writers", "log"):
         op.drop_table(table)
