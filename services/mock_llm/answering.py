@@ -33,6 +33,7 @@ from mock_llm.wire.format import Rendering, Stamp, TokenCounts, WireFormat
 from mock_llm.wire.template import Frame, FrameKind, Template
 
 MAX_RENDERED: Final = 1_024
+MAX_BURST: Final = 256 * 1024  # a larger stream leaves in parts, so that a client that never reads costs no memory
 
 _STREAM_HEADERS: Final[Headers] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -102,7 +103,8 @@ class Answerer:
         paced = self._default_paced if outcome.timing is None else _is_paced(timing)
         events = len(template.frames)
         headers = _STREAM_HEADERS if asked.stream else _JSON_HEADERS
-        if not (paced or fault or outcome.hold):
+        large = asked.stream and template.size > MAX_BURST
+        if not (paced or fault or outcome.hold or large):
             return Exchange(headers=headers, body=template.stamp(values), streamed=asked.stream, events=events)
         frames = template.frames
         if not asked.stream:

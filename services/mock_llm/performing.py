@@ -25,6 +25,8 @@ from mock_llm.scenario.model import Hold, Timing
 from mock_llm.seeds import Identity
 from mock_llm.wire.template import Frame, FrameKind
 
+MAX_WRITE: Final = 64 * 1024  # frames that leave together are joined up to about so many bytes
+
 _PACED: Final = (FrameKind.CONTENT, FrameKind.ARGUMENTS)
 
 
@@ -108,14 +110,13 @@ def perform_paced(stamped: Iterable[bytes], moments: Iterable[float]) -> Iterato
     pending = b""
     events = 0
     for data, moment in zip(stamped, moments, strict=True):
+        if pending and (moment > now or len(pending) >= MAX_WRITE):
+            yield Send(pending, events)
+            pending = b""
         if moment > now:
-            if pending:
-                yield Send(pending, events)
             now = moment
             yield SleepUntil(now)
-            pending = data
-        else:
-            pending += data
+        pending += data
         events += 1
     if pending:
         yield Send(pending, events)

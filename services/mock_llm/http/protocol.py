@@ -104,7 +104,12 @@ class HttpProtocol(asyncio.Protocol):
             self._player.pause()
 
     def resume_writing(self) -> None:
-        """Called by the loop."""
+        """Called by the loop, from the middle of a write: a transport that is closed now would close twice."""
+        self._loop.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        if self._transport is None:
+            return
         self._paused = False
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)

@@ -36,10 +36,23 @@ _UNKNOWN: Final = re.compile(r"contains unknown field `(?P<name>[^`]+)`")
 _MISSING: Final = re.compile(r"missing required field `(?P<name>[^`]+)`")
 _INVALID: Final = re.compile(r"Invalid (?:enum )?value '?(?P<name>[^']*)'?")
 
-_STRUCTS: Final = (Scenario, Rule, Match, TextPattern, Block, ToolCall, Timing, Usage, Hold, Outcome, RateLimit, Chaos)
-_FIELD_NAMES: Final = sorted(
-    {each.encode_name for struct in (*_STRUCTS, *get_args(AnyFault)) for each in msgspec.structs.fields(struct)}
-)
+_PATTERN_FIELDS: Final = ("model", "last_message", "user", "system", "tool_result", "namespace", "header")
+_STRUCTS: Final[dict[str, type[msgspec.Struct]]] = {
+    "match": Match,
+    "reply": Block,
+    "tool_call": ToolCall,
+    "timing": Timing,
+    "usage": Usage,
+    "hold": Hold,
+    "turns": Outcome,
+    "sequence": Outcome,
+    "rules": Rule,
+    "rate_limit": RateLimit,
+    "chaos": Chaos,
+    **dict.fromkeys(_PATTERN_FIELDS, TextPattern),
+}
+_FAULTS: Final = {str(kind.__struct_config__.tag): kind for kind in get_args(AnyFault)}
+_MAX_PROBLEMS: Final = 20
 
 
 @dataclass(slots=True)
@@ -117,10 +130,8 @@ def _convert(value: dict[str, Any], document: _Document, source: str) -> Scenari
         # Rule by rule, so that one wrong rule does not hide the next.
         for index, raw in enumerate(rules):
             where = f"rules[{index}]"
-            try:
-                rule = msgspec.convert(raw, Rule, strict=True)
-            except msgspec.ValidationError as error:
-                problems.append(_problem(error, where, document, source))
+            rule = _rule(raw, where, document, source, problems)
+            if rule is None:
                 continue
             good.append(rule)
             if rule.name in seen:
@@ -132,7 +143,7 @@ def _convert(value: dict[str, Any], document: _Document, source: str) -> Scenari
     try:
         scenario = msgspec.convert(value, Scenario, strict=True)
     except msgspec.ValidationError as error:
-        problems.append(_problem(error, "", document, source))
+        problems.append(_problem(error, "", value, document, source))
     else:
         if not problems:
             whole = msgspec.structs.replace(scenario, rules=tuple(good))
@@ -140,6 +151,46 @@ def _convert(value: dict[str, Any], document: _Document, source: str) -> Scenari
             if not problems:
                 return whole
     raise ScenarioError(tuple(sorted(problems, key=lambda problem: (problem.line, problem.column))))
+
+
+def _rule(raw: Any, where: str, document: _Document, source: str, problems: list[Problem]) -> Rule | None:
+    """Read one rule. A field that nobody knows is noted and left out, so that one typing error hides no other."""
+    noted = len(problems)
+    while len(problems) - noted < _MAX_PROBLEMS:
+        try:
+            rule = msgspec.convert(raw, Rule, strict=True)
+        except msgspec.ValidationError as error:
+            problem = _problem(error, where, raw, document, source)
+            unknown = _UNKNOWN.search(str(error))
+            # What is wrong with a mapping only because a field was left out of it is no problem of its own.
+            if unknown is None and any(each.field.rpartition(".")[0] == problem.field for each in problems[noted:]):
+                return None
+            problems.append(problem)
+            if unknown is None or not _leave_out(raw, _path(str(error)), unknown["name"]):
+                return None
+        else:
+            return rule if len(problems) == noted else None
+    return None
+
+
+def _leave_out(raw: Any, path: str, name: str) -> bool:
+    holder = _at(raw, path)
+    if not isinstance(holder, dict) or name not in holder:
+        return False
+    del holder[name]
+    return True
+
+
+def _at(raw: Any, path: str) -> Any:
+    """The value at a path such as `reply[0].tool_call`, or None."""
+    for part in re.findall(r"[^.\[\]]+", path):
+        if isinstance(raw, list) and part.isdigit() and int(part) < len(raw):
+            raw = raw[int(part)]
+        elif isinstance(raw, dict):
+            raw = raw.get(part)
+        else:
+            return None
+    return raw
 
 
 def _unwritable(scenario: Scenario, document: _Document, source: str) -> Iterator[Problem]:
@@ -188,24 +239,55 @@ def _plain_mapping(
     return values
 
 
-def _problem(error: msgspec.ValidationError, prefix: str, document: _Document, source: str) -> Problem:
-    text = str(error)
+def _path(text: str) -> str:
     found = _PATH.search(text)
-    path = found["path"].replace("[...]", "") if found else ""
-    reason = text[: found.start()] if found else text
+    return found["path"].replace("[...]", "") if found else ""
+
+
+def _problem(error: msgspec.ValidationError, prefix: str, raw: Any, document: _Document, source: str) -> Problem:
+    text = str(error)
+    path = _path(text)
+    reason = _PATH.sub("", text)
     full = f"{prefix}.{path}" if prefix and path and not path.startswith("[") else prefix + path
     hint = ""
     if unknown := _UNKNOWN.search(reason):
         name = unknown["name"]
+        hint = _nearest(name, _fields(full, _at(raw, path)))
         full = f"{full}.{name}" if full else name
-        reason, hint = f"there is no field {name!r} here", _nearest(name, _FIELD_NAMES)
+        reason = f"there is no field {name!r} here"
     elif missing := _MISSING.search(reason):
         reason, hint = f"the field {missing['name']!r} is missing", f"add `{missing['name']}:`"
-    elif full.endswith(".kind") and (invalid := _INVALID.search(reason)):
-        reason = f"there is no fault {invalid['name']!r}"
-        hint = _nearest(invalid["name"], FAULT_KINDS) or f"faults are {', '.join(FAULT_KINDS)}"
+    elif invalid := _INVALID.search(reason):
+        parent, _, name = full.rpartition(".")
+        choices = FAULT_KINDS if name == "kind" else _choices(_struct(parent), name)
+        reason = f"{invalid['name']!r} is not allowed here"
+        hint = _nearest(invalid["name"], choices) or f"write one of {', '.join(choices)}" if choices else ""
     line, column = document.place(full)
     return Problem(source, line, column, full, reason, hint)
+
+
+def _struct(path: str) -> type[msgspec.Struct]:
+    """The struct that stands at a path of the document."""
+    names = [name for name in re.findall(r"[A-Za-z_-]+", path) if name in _STRUCTS]
+    return _STRUCTS[names[-1]] if names else Scenario
+
+
+def _fields(path: str, value: Any) -> list[str]:
+    """The fields that may stand at a path."""
+    if path.endswith("fault"):
+        kind = _FAULTS.get(str(value.get("kind"))) if isinstance(value, dict) else None
+        return ["kind", *(each.encode_name for each in msgspec.structs.fields(kind))] if kind else ["kind"]
+    return [each.encode_name for each in msgspec.structs.fields(_struct(path))]
+
+
+def _choices(struct: type[msgspec.Struct], name: str) -> tuple[str, ...]:
+    """The words that a field allows; none when it allows more than words."""
+    for each in msgspec.structs.fields(struct):
+        if each.encode_name == name:
+            words = get_args(each.type)
+            inner = [word for part in words for word in (get_args(part) or (part,))]
+            return tuple(word for word in inner if isinstance(word, str))
+    return ()
 
 
 def _nearest(name: str, names: tuple[str, ...] | list[str]) -> str:

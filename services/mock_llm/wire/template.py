@@ -49,12 +49,15 @@ class Template:
     Args:
         frames: in wire order.
         primary: the slot that occurs most; stamping joins on it and looks for others only where there are any.
+
+    `size` is the length of all frames in bytes, slots not filled.
     """
 
-    __slots__ = ("_dynamic", "_frame_segments", "_primary", "_segments", "frames")
+    __slots__ = ("_dynamic", "_frame_segments", "_primary", "_segments", "frames", "size")
 
     def __init__(self, frames: Sequence[Frame], primary: bytes) -> None:
         self.frames = tuple(frames)
+        self.size = sum(len(frame.data) for frame in self.frames)
         self._primary = primary
         self._segments = b"".join(frame.data for frame in frames).split(primary)
         self._dynamic = tuple(index for index, segment in enumerate(self._segments) if b"\x00" in segment)

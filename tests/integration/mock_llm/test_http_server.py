@@ -2,7 +2,6 @@
 
 import json
 import socket
-import time
 
 import anyio
 import httpx
@@ -28,13 +27,13 @@ async def _connect(llm: RunningMockLLM) -> anyio.abc.SocketStream:
 
 
 async def _read_all(stream: anyio.abc.SocketStream) -> bytes:
-    found = b""
-    with anyio.fail_after(5):
+    found = bytearray()
+    with anyio.fail_after(30):
         try:
             while True:
                 found += await stream.receive()
         except anyio.EndOfStream:
-            return found
+            return bytes(found)
 
 
 @pytest.mark.parametrize(
@@ -75,18 +74,21 @@ async def test_a_client_that_waits_for_a_continue_gets_one() -> None:
 
 
 async def test_a_client_that_never_reads_does_not_grow_memory() -> None:
-    scenario = saying(tuple("x" * 10_000 for _ in range(2_000)), timing=Timing(chunk_delay="10us"))
-    async with running_mock_llm(scenario) as llm, await _connect(llm) as stream:
-        await stream.send(_request())
-        with anyio.fail_after(20):
-            sent = -1
-            while sent != llm.requests()[0].bytes_sent if llm.requests() else True:
-                sent = llm.requests()[0].bytes_sent if llm.requests() else -1
-                await anyio.sleep(0.3)
+    scenario = saying(tuple("x" * 10_000 for _ in range(3_000)))
+    async with (
+        running_mock_llm(scenario) as llm,
+        await _connect(llm) as stream,
+        httpx.AsyncClient(base_url=llm.url) as other,
+    ):
+        await stream.send(_request().replace(b"host: x", b"host: x\r\nconnection: close"))
+        for _ in range(200):
+            # Every round trip gives the server a turn in which it could go on writing.
+            await other.get("/health")
         entry = llm.requests()[0]
-        # The kernel's buffers take a few MiB; the rest of the twenty stays unmade.
-        assert entry.state == "open"
-        assert entry.events_sent < entry.events_total
+        # The kernel's buffers take a few MiB; the rest of the thirty is not even made.
+        assert (entry.state, entry.events_sent < entry.events_total // 2) == ("open", True)
+        assert (await _read_all(stream)).count(b"data: ") == entry.events_total
+        assert entry.state == "done"
 
 
 async def test_clients_that_connect_and_vanish_leave_nothing_behind() -> None:
@@ -150,16 +152,6 @@ async def test_stopping_closes_the_streams_under_way() -> None:
             with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
                 await stream.receive()
         assert llm.requests()[0].state == "disconnected"
-
-
-async def test_starting_takes_less_than_fifty_milliseconds() -> None:
-    durations = []
-    for _ in range(5):
-        began = time.perf_counter()
-        async with running_mock_llm(EVERYTHING):
-            durations.append(time.perf_counter() - began)
-    # The best of five: what the code takes, not what else the machine does.
-    assert min(durations) < 0.05
 
 
 def test_a_synchronous_test_gets_a_server_in_a_thread() -> None:

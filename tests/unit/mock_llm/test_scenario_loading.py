@@ -39,14 +39,31 @@ def test_an_unknown_field_names_line_column_field_and_the_nearest_name() -> None
     assert "'match'" in problem.hint
 
 
-def test_every_wrong_rule_is_reported() -> None:
-    text = GOOD.replace("text:", "txet:").replace("arguments:", "argments:")
+def test_every_typing_error_is_reported_with_what_was_meant() -> None:
+    text = GOOD.replace("match:", "mtach:").replace("text:", "txet:").replace("arguments:", "argments:")
     with pytest.raises(ScenarioError) as caught:
         parse_scenario(text)
-    assert [problem.field for problem in caught.value.problems] == [
-        "rules[0].reply[0].txet",
-        "rules[1].reply[0].tool_call.argments",
-    ] or [problem.line for problem in caught.value.problems] == [7, 9]
+    found = [(problem.line, problem.field, problem.hint) for problem in caught.value.problems]
+    assert found[0] == (5, "rules[0].mtach", "did you mean 'match'?")
+    assert ("did you mean 'text'?" in found[1][2], found[1][0]) == (True, 7)
+    assert any(hint == "did you mean 'arguments'?" for _, _, hint in found)
+
+
+@pytest.mark.parametrize(
+    ("rule", "hint"),
+    [
+        ("{name: r, reply: [], fault: {kind: rest}}", "did you mean 'reset'?"),
+        ("{name: r, reply: [], fault: {kind: stall, durations: 1}}", "did you mean 'duration'?"),
+        ("{name: r, reply: [], finish_reason: stopp}", "did you mean 'stop'?"),
+        ("{name: r, reply: [], reasoning_dialect: reasoning_contents}", "did you mean 'reasoning_content'?"),
+        ("{name: r, reply: [], match: {user: {contain: x}}}", "did you mean 'contains'?"),
+        ("{name: r, turns: [{replay: []}]}", "did you mean 'reply'?"),
+    ],
+)
+def test_the_hint_names_what_is_valid_at_that_place(rule: str, hint: str) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario(f"name: a\nrules:\n  - {rule}\n")
+    assert caught.value.problems[0].hint == hint
 
 
 @pytest.mark.parametrize(
@@ -58,7 +75,7 @@ def test_every_wrong_rule_is_reported() -> None:
         ("rules: []", "'name' is missing"),
         ("name: a\nname: b", "given twice"),
         ("name: a\nrules: 3", "Expected `array`"),
-        ("name: a\nrules:\n  - {name: r, reply: [], fault: {kind: rest}}", "there is no fault 'rest'"),
+        ("name: a\nrules:\n  - {name: r, reply: [], fault: {kind: rest}}", "'rest' is not allowed here"),
         ("name: a\nrules:\n  - {name: r}", "exactly one of reply"),
         ("name: a\nrules:\n  - {name: r, reply: []}\n  - {name: r, reply: []}", "is taken by"),
         ("name: a\nrules:\n  - {name: r, reply: [{text: a, reasoning: b}]}", "exactly one of text"),

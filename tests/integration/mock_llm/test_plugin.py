@@ -1,0 +1,55 @@
+"""The pytest plugin, used as a project would use it."""
+
+import os
+import sys
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+CONFTEST = """
+pytest_plugins = ["mock_llm.testing.plugin"]
+"""
+TESTS = '''
+import httpx
+import pytest
+
+SCENARIO = """
+name: mine
+rules:
+  - name: r
+    reply: [{text: mine}]
+"""
+BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.mark.anyio
+@pytest.mark.mock_llm(SCENARIO)
+async def test_async(mock_llm):
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.post(f"{mock_llm.openai_url}/chat/completions", json=BODY)
+    assert answer.json()["choices"][0]["message"]["content"] == "mine"
+    assert [entry.rule for entry in mock_llm.requests()] == ["r"]
+
+
+@pytest.mark.mock_llm("scenario.yaml")
+def test_sync(mock_llm_server):
+    answer = httpx.post(f"{mock_llm_server.openai_url}/chat/completions", json=BODY, trust_env=False)
+    assert answer.json()["choices"][0]["message"]["content"] == "from a file"
+
+
+def test_default(mock_llm_server):
+    assert mock_llm_server.model.scenario.name == "performance"
+'''
+
+
+def test_the_fixtures_serve_what_the_marker_names(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+    pytester.makeconftest(CONFTEST)
+    pytester.makepyfile(TESTS)
+    pytester.makefile(".yaml", scenario="name: file\nrules:\n  - {name: r, reply: [{text: from a file}]}\n")
+    result = pytester.runpytest_subprocess("-q", "--strict-markers")
+    # The asynchronous test runs once for each backend that anyio offers.
+    passed = result.parseoutcomes()
+    assert passed.get("failed", 0) == 0
+    assert passed["passed"] >= 4
