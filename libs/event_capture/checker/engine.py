@@ -66,7 +66,7 @@ class Event:
 class Track:
     """What is to be done with one event name, looked up once per event."""
 
-    __slots__ = ("busy", "count", "ends", "name", "needs", "paths", "run", "sets", "stranger", "watch", "wider")
+    __slots__ = ("count", "ends", "name", "needs", "paths", "run", "seers", "sets", "stranger", "watch", "wider")
 
     def __init__(
         self,
@@ -81,9 +81,8 @@ class Track:
         self.name = name
         self.count = 0
         self.run = run
-        self.busy = bool(run.seers) or ends
-        """Runs have more to do with this event than to look at their bits and ids."""
-        self.needs, self.watch, self.sets = run.needs, run.watch, run.sets
+        # What a run does with it, at hand without another look-up.
+        self.needs, self.watch, self.sets, self.seers = run.needs, run.watch, run.sets, run.seers
         self.wider = wider
         self.stranger = stranger
         """The contract is closed and does not know this event."""
@@ -157,7 +156,8 @@ class Checker:
         connection = levels.get(Scope.CONNECTION)
         self._lean = connection if connection is not None and connection.lean else None
         thread = levels.get(Scope.THREAD)
-        self._thread_level = thread if thread is not None and thread.rising else None
+        rising = [(find, level) for find, level in self._finders if level.rising]
+        self._rising = tuple((find, level, level is thread) for find, level in rising)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -216,8 +216,7 @@ class Checker:
         # One loop, local names and no calls while all is well: a check of a million events spends its time here.
         # Whatever is out of the ordinary fills in `event` and asks the monitors.
         tracks, lines, event = self._tracks, self._lines, self._event
-        run_level, lean, thread_level = self._run_level, self._lean, self._thread_level
-        segmented = self._segmented
+        run_level, lean, rising, segmented = self._run_level, self._lean, self._rising, self._segmented
         index = self.index
         for place, ((ns, connection, kind, direction, _, name), values, data) in enumerate(rows):
             line = lines.get(connection)
@@ -240,7 +239,7 @@ class Checker:
             ids = values[:3]
             if run_level is not None:
                 scope = lane.current if segmented else lane.runs.get(ids[2])
-                if scope is None or scope.ended or track.busy or ids != scope.ids or line.user != scope.ids_user:
+                if scope is None or scope.ended or ids != scope.ids or line.user != scope.ids_user:
                     event.fill(index, ns, name, line, values, data)
                     if scope is None or scope.ended:
                         scope = self._run_of(line, event, scope)
@@ -253,17 +252,23 @@ class Checker:
                     if (mask ^ track.needs) & track.watch:
                         event.fill(index, ns, name, line, values, data)
                         _ask(run_level, track.run, mask, scope, event)
+                    if track.seers:
+                        event.fill(index, ns, name, line, values, data)
+                        for see in track.seers:
+                            see(scope, event)
                     scope.mask = mask | track.sets
                     scope.last_ns = ns
                     scope.last_index = index
                     scope.last_name = name
-            if thread_level is not None:
-                scope = lane.threads.get(ids[1])
+                    if track.ends:
+                        self._end_run(scope)
+            for find, level, by_thread in rising:
+                scope = lane.threads.get(ids[1]) if by_thread else line.instance
                 if scope is None:
                     event.fill(index, ns, name, line, values, data)
-                    scope = self._thread_scope(thread_level, line, event)
+                    scope = find(level, line, event)
                 slots = scope.slots
-                for slot, field, see in thread_level.counters:
+                for slot, field, see in level.counters:
                     memory = slots[slot]
                     value = values[field]
                     if value.__class__ is int and value == memory[3] and values[EPOCH_SLOT] == memory[2]:
@@ -273,7 +278,7 @@ class Checker:
                     elif value is not None:
                         event.fill(index, ns, name, line, values, data)
                         see(scope, event)
-                for slot, field, see in thread_level.clocks:
+                for slot, field, see in level.clocks:
                     memory = slots[slot]
                     value = values[field]
                     if (
@@ -334,8 +339,11 @@ class Checker:
         track = self._tracks.get(name)
         if track is None:
             run = (self._run_level or self.plan.idle).entry(name)
-            aside = (self._lean, self._thread_level)
-            wider = tuple((find, level, level.entry(name)) for find, level in self._finders if level not in aside)
+            wider = tuple(
+                (find, level, level.entry(name))
+                for find, level in self._finders
+                if level is not self._lean and not (level.patient and level.entry(name).idle)
+            )
             reads = set().union(*(level.entry(name).reads for level in self.plan.levels.values()))
             paths = self._extraction.paths(reads)
             track = self._tracks[name] = Track(
@@ -531,9 +539,12 @@ class Checker:
         self.ledger.definite = True
 
     def _end_run(self, scope: Instance) -> None:
-        scope.ended = True
         for monitor in self.plan.levels[Scope.RUN].enders:
             monitor.end(scope)
+        scope.ended = True
+        scope.end_mask = scope.mask
+        if scope.held:
+            self.ledger.release(scope, self.plan.by_index, ended=True, last=False)
         place = self._live.pop(id(scope), None)
         if place is not None:
             self._ended.append(place)

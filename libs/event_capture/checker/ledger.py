@@ -77,21 +77,28 @@ class Ledger:
             if len(self.presumed) < self.max_violations:
                 self.presumed.append(violation)
 
-    def release(self, scope: Instance, monitors: tuple[Monitor[Any], ...], *, ended: bool) -> None:
-        """Count what was held back for the guards of a scope that is over, or cut off (`ended` is False)."""
-        for index, held in scope.held:
+    def release(self, scope: Instance, monitors: tuple[Monitor[Any], ...], *, ended: bool, last: bool = True) -> None:
+        """Count what was held back for the guards of a scope.
+
+        Args:
+            scope: whose violations are held.
+            monitors: all of them, by the place of their clause.
+            ended: nothing that comes can excuse a violation any more.
+            last: nothing comes any more that could make a clause apply, either.
+        """
+        held, scope.held = scope.held, []
+        excuses = scope.end_mask if scope.ended else scope.mask
+        for index, violation in held:
             monitor = monitors[index]
-            violation = held
-            if monitor.when_bit and not scope.mask & monitor.when_bit:
+            if excuses & monitor.unless_bit:
                 continue
-            if monitor.unless_bit:
-                if scope.mask & monitor.unless_bit:
-                    continue
-                if not ended and violation.definite:
-                    # The event that would excuse it may still come.
-                    violation = replace(violation, definite=False)
-            self.count(monitor, violation)
-        scope.held = []
+            if monitor.when_bit and not scope.mask & monitor.when_bit:
+                if not last:
+                    scope.held.append((index, violation))
+            elif monitor.unless_bit and not ended and violation.definite:
+                self.count(monitor, replace(violation, definite=False))
+            else:
+                self.count(monitor, violation)
 
     def break_rule(
         self, rule: str, code: str, message: str, index: int, connection: str, user: str, event: str = ""

@@ -39,15 +39,17 @@ class PairMonitor(Monitor[Pair]):
         return ({}, {})
 
     def see(self, scope: Instance, event: Event) -> None:
-        key = self.key.of(event)
+        single = self.key.single
+        key = event.values[single] if single >= 0 else self.key.of(event)
         if key is None:
             self.keyless(scope, event)
             return
         open_at: dict[Any, int] = scope.slots[self.slot][0]
-        if self.keeping >= 0:
+        opening = event.name in self.openers
+        if self.keeping >= 0 and (opening or event.values[self.keeping] is not None):
             self.keep(scope, event, key)
         state = open_at.get(key)
-        if event.name in self.openers:
+        if opening:
             if state is not None and (state >= 0 or not self.clause.reusable):
                 self.reopened(scope, event, key, state)
             open_at[key] = event.index

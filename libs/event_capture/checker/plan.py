@@ -92,7 +92,9 @@ class Entry:
 
     __slots__ = ("gates", "needs", "reads", "seers", "sets", "watch")
 
-    def __init__(self, name: str, monitors: list[Monitor[Any]], groups: Groups) -> None:
+    def __init__(
+        self, name: str, monitors: list[Monitor[Any]], groups: Groups, inline: frozenset[Monitor[Any]] = frozenset()
+    ) -> None:
         self.sets = BEGUN
         """Bits that this event sets."""
         for names, bit in groups.bits.items():
@@ -113,12 +115,17 @@ class Entry:
                 gates.append((monitor, needs, bars))
             if monitor.watched is None or name in monitor.watched:
                 self.reads |= set(monitor.reads)
-                if not monitor.steady:
+                if not monitor.steady and monitor not in inline:
                     seers.append(monitor.see)
         self.gates = tuple(gates)
         """Monitors to ask when a bit is amiss, with the bits that they need set and not set."""
         self.seers = tuple(seers)
         """Called each time."""
+
+    @property
+    def idle(self) -> bool:
+        """Nobody at this level has anything to do with the event."""
+        return not (self.seers or self.gates) and self.sets == BEGUN
 
 
 class Level:
@@ -136,22 +143,28 @@ class Level:
                 self.makers.append(monitor.memory)
         self.openers = tuple(monitor.open for monitor in monitors if monitor.opens)
         self.enders = tuple(monitor for monitor in monitors if monitor.ends)
-        self.entries = {name: Entry(name, monitors, groups) for name in names}
-        self.unheard = Entry(_UNHEARD, monitors, groups)
-        numbers = [monitor for monitor in monitors if isinstance(monitor, MonotonicMonitor)]
+        numbers = [
+            each
+            for each in monitors
+            if isinstance(each, MonotonicMonitor)
+            and scope in (Scope.THREAD, Scope.CONNECTION)
+            and not each.guarded
+            and (each.by_epoch or not (each.strict or each.gapless))
+        ]
+        inline: frozenset[Monitor[Any]] = frozenset(numbers)
+        self.entries = {name: Entry(name, monitors, groups, inline) for name in names}
+        self.unheard = Entry(_UNHEARD, monitors, groups, inline)
+        self.rising = bool(numbers)
+        """The engine itself looks whether numbers rise."""
         self.counters = tuple((each.slot, each.field, each.see) for each in numbers if each.by_epoch)
         """Monitors of sequence numbers: slot, place of the value, and whom to ask when it is not the next one."""
-        self.clocks = tuple(
-            (each.slot, each.field, each.see) for each in numbers if not (each.by_epoch or each.strict or each.gapless)
-        )
+        self.clocks = tuple((each.slot, each.field, each.see) for each in numbers if not each.by_epoch)
         """The same for timestamps: whom to ask when one is earlier than the one before."""
         self.steady = tuple(monitor for monitor in monitors if monitor.steady)
         """Monitors that look at an event only when its ids differ from those of the event before."""
-
-    @property
-    def rising(self) -> bool:
-        """Nothing is asked of an event but whether its numbers rise."""
-        return len(self.counters) + len(self.clocks) == len(self.monitors) and not self.guarded
+        gaps = any(isinstance(monitor, GapMonitor) for monitor in monitors)
+        self.patient = not (self.openers or self.enders or self.steady or gaps)
+        """Nobody asks for the first or last event, for its moment, or for ids: events of no interest may pass by."""
 
     @property
     def lean(self) -> bool:

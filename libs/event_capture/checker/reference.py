@@ -207,7 +207,7 @@ class _Meaning:
         names = {seen.name for seen in group.events}
         if clause.when and not names & set(clause.when):
             return False
-        if clause.unless and names & set(clause.unless):
+        if clause.unless and {seen.name for seen in self.up_to_end(group.events)} & set(clause.unless):
             return False
         return _MEANINGS[type(clause)](self, clause, group)
 

@@ -23,6 +23,7 @@ class Instance:
     __slots__ = (
         "clocked",
         "connection",
+        "end_mask",
         "ended",
         "first_index",
         "held",
@@ -56,6 +57,8 @@ class Instance:
         self.mask = 0
         """One bit per group of events that has been seen."""
         self.ended = False
+        self.end_mask = 0
+        """The mask as it was when the scope ended: what comes later excuses nothing."""
         self.ids: tuple[Any, ...] = ()
         """Ids of the last event whose ids were in order, and the user it came to: the same again need no look."""
         self.ids_user = ""

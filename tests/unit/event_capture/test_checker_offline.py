@@ -143,7 +143,7 @@ def recordings(draw: st.DrawFn) -> list[Record]:
 
 
 @given(recordings(), st.sampled_from(CONTRACTS), st.booleans(), st.integers(1, 400))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_both_ways_of_checking_agree(
     tmp_path_factory: pytest.TempPathFactory, records: list[Record], contract: object, complete: bool, chunk: int
 ) -> None:

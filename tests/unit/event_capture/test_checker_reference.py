@@ -111,7 +111,7 @@ payloads = st.fixed_dictionaries({}, optional={"tool_call_id": st.sampled_from([
 
 
 @given(streams(), st.lists(sentences, min_size=1, max_size=5, unique=True))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_checker_and_meaning_agree(records: list[Record], chosen: list[tuple[str, str]]) -> None:
     contract = contract_from(chosen)
     report = check(contract, records)

@@ -133,7 +133,7 @@ def streams(draw: st.DrawFn) -> list[Record]:
 
 
 @given(streams(), st.lists(clause_texts, min_size=1, max_size=4, unique=True), st.integers(0, 14), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_verdict_does_not_depend_on_how_the_stream_was_chunked(
     records: list[Record], clauses: list[str], cut: int, complete: bool
 ) -> None:
@@ -146,7 +146,7 @@ def test_a_verdict_does_not_depend_on_how_the_stream_was_chunked(
 
 
 @given(streams(), st.lists(clause_texts, min_size=1, max_size=4, unique=True), st.integers(0, 14))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_what_follows_never_mends_a_violation(records: list[Record], clauses: list[str], cut: int) -> None:
     contract = contract_of("\n".join(_document(clauses)))
     before = check(contract, records[:cut], complete=False)
@@ -157,7 +157,7 @@ def test_what_follows_never_mends_a_violation(records: list[Record], clauses: li
 
 
 @given(streams(), st.lists(clause_texts, min_size=1, max_size=4, unique=True))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_a_stream_that_was_cut_is_never_judged_surer_than_one_that_was_not(
     records: list[Record], clauses: list[str]
 ) -> None:
