@@ -7,6 +7,7 @@ import msgspec
 from event_capture.drivers.frames import decode_binary, decode_text
 from event_capture.drivers.limits import ConnectionLimits
 from event_capture.errors import RecordingWriteError
+from event_capture.recording.delays import JUMP_NS
 from event_capture.recording.jsonl import encode_record
 from event_capture.recording.recorder import Recorder
 from event_capture.records import Direction, Kind, Record
@@ -35,6 +36,8 @@ class Observer:
         self.write_error: RecordingWriteError | None = None
         self._monotonic = recorder.clock.monotonic_ns
         self._wall = recorder.clock.wall_ns
+        self._skew = self._wall() - self._monotonic()
+        """Wall clock minus monotonic clock. When it jumps, the wall clock was set, and the record says so."""
         self._plain_size = min(limits.max_event_bytes, 2 * limits.max_depth)
         """Up to here a text can neither be too large nor, a bracket being two bytes, nested too deeply."""
 
@@ -61,9 +64,12 @@ class Observer:
 
     def _add_plain(self, payload: bytes, data: dict[str, Any]) -> bool:
         """The way of nearly every message: small, written compactly, encoded once. False: it is not such a one."""
+        monotonic, wall = self._monotonic(), self._wall()
+        if not -JUMP_NS < wall - monotonic - self._skew < JUMP_NS:
+            return False
         record = Record(
-            monotonic_ns=self._monotonic(),
-            wall_ns=self._wall(),
+            monotonic_ns=monotonic,
+            wall_ns=wall,
             connection=self.connection,
             size=len(payload),
             data=data,
@@ -128,9 +134,15 @@ class Observer:
             self.write_error = error
 
     def _add(self, kind: Kind, data: Any, size: int, note: str, direction: Direction = Direction.RECEIVED) -> Record:
+        monotonic, wall = self._monotonic(), self._wall()
+        jump = wall - monotonic - self._skew
+        self._skew += jump
+        if abs(jump) >= JUMP_NS:
+            warning = f"the wall clock was set by {jump / 1e9:+.3f} s"
+            note = f"{note}; {warning}" if note else warning
         record = Record(
-            monotonic_ns=self._monotonic(),
-            wall_ns=self._wall(),
+            monotonic_ns=monotonic,
+            wall_ns=wall,
             connection=self.connection,
             kind=kind,
             direction=direction,

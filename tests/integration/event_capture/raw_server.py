@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import socket
+import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -11,8 +12,9 @@ import anyio
 import anyio.abc
 import anyio.to_thread
 from anyio.streams.buffered import BufferedByteReceiveStream
+from anyio.streams.tls import TLSListener
 
-Script = Callable[[anyio.abc.SocketStream], Awaitable[object]]
+Script = Callable[[anyio.abc.ByteStream], Awaitable[object]]
 
 _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -32,7 +34,7 @@ def close_frame(code: int, reason: str = "") -> bytes:
     return text_frame(code.to_bytes(2, "big") + reason.encode(), opcode=0x8)
 
 
-async def read_request(stream: anyio.abc.SocketStream) -> bytes:
+async def read_request(stream: anyio.abc.ByteStream) -> bytes:
     """The handshake request, head only."""
     return await BufferedByteReceiveStream(stream).receive_until(b"\r\n\r\n", 65536)
 
@@ -52,14 +54,14 @@ def handshake_answer(request: bytes, *, subprotocol: str = "") -> bytes:
     )
 
 
-async def shake_hands(stream: anyio.abc.SocketStream, *, subprotocol: str = "", trailing: bytes = b"") -> bytes:
+async def shake_hands(stream: anyio.abc.ByteStream, *, subprotocol: str = "", trailing: bytes = b"") -> bytes:
     """Answer the handshake, with `trailing` in the same packet. Returns the request."""
     request = await read_request(stream)
     await stream.send(handshake_answer(request, subprotocol=subprotocol) + trailing)
     return request
 
 
-async def read_until_end(stream: anyio.abc.SocketStream) -> bytes:
+async def read_until_end(stream: anyio.abc.ByteStream) -> bytes:
     """Everything the client still sends, until it closes the socket."""
     received = b""
     with suppress(anyio.BrokenResourceError):
@@ -69,10 +71,10 @@ async def read_until_end(stream: anyio.abc.SocketStream) -> bytes:
 
 
 @asynccontextmanager
-async def raw_server(script: Script) -> AsyncIterator[str]:
+async def raw_server(script: Script, *, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """Serve `script` to every client on a free port of 127.0.0.1. Yields the address."""
 
-    async def handle(stream: anyio.abc.SocketStream) -> None:
+    async def handle(stream: anyio.abc.ByteStream) -> None:
         async with stream:
             with suppress(anyio.BrokenResourceError, anyio.EndOfStream, anyio.IncompleteRead):  # the client left first
                 await script(stream)
@@ -82,8 +84,9 @@ async def raw_server(script: Script) -> AsyncIterator[str]:
         anyio.create_task_group() as tasks,
     ):
         port = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610  anyio's method, not Django's
-        tasks.start_soon(listener.serve, handle)
-        yield f"ws://127.0.0.1:{port}/ws"
+        served = TLSListener(listener, tls, standard_compatible=False) if tls is not None else listener
+        tasks.start_soon(served.serve, handle)
+        yield f"{'ws' if tls is None else 'wss'}://127.0.0.1:{port}/ws"
         tasks.cancel_scope.cancel()
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,3 +152,25 @@ def test_an_existing_recording_is_not_overwritten(tmp_path: Path) -> None:
     finished = streamproof("export", good, "-o", good)
     assert finished.returncode == 2
     assert "exists" in finished.stderr
+
+
+def test_delays_are_measured_from_the_command_line(tmp_path: Path) -> None:
+    good = a_recording(tmp_path / "good.jsonl")
+    finished = streamproof("delays", good)
+    assert finished.returncode == 0, finished.stderr
+    assert "transport" in finished.stdout
+
+
+def test_a_recording_survives_the_death_of_its_process(tmp_path: Path) -> None:
+    good = a_recording(tmp_path / "good.jsonl")
+    output = tmp_path / "live.jsonl"
+    asked = '{"type":"user_message","content":"hi"}'
+    with (
+        replaying(good, "--time", "virtual") as url,
+        subprocess.Popen(command("record", url, "-o", output, "--send", asked), env=ENVIRONMENT) as process,
+    ):
+        while not (output.exists() and b"agent_completed" in output.read_bytes()):
+            assert process.poll() is None
+            time.sleep(0.01)  # a file has no event to wait for; the test's own timeout ends this
+        process.kill()
+    assert [record.data.get("type") for record in read_recording(output)][-1] == "agent_completed"

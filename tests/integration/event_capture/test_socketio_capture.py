@@ -173,7 +173,7 @@ async def test_a_namespace_nobody_serves_is_refused(socketio_url: str) -> None:
 
 
 async def test_a_server_that_is_no_socketio_server_is_an_error_in_time() -> None:
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await shake_hands(stream)
         await read_until_end(stream)
 
@@ -185,7 +185,7 @@ async def test_a_server_that_is_no_socketio_server_is_an_error_in_time() -> None
 
 
 async def test_broken_packets_are_recorded_and_the_session_lives_on() -> None:
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await shake_hands(stream)
         await stream.send(text_frame('0{"sid":"x","upgrades":[],"pingInterval":25000,"pingTimeout":20000}'))
         await stream.receive()

@@ -36,7 +36,7 @@ async def capture(script: Script, *, limits: ConnectionLimits | None = None) -> 
 
 
 async def test_a_stream_is_recorded_from_open_to_its_end() -> None:
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await read_request(stream)
         await stream.send(HEAD + chunk(b'data: {"type":"a"}\n') + chunk(b"\nevent: done\ndata: x\n\n") + b"0\r\n\r\n")
         await read_until_end(stream)
@@ -49,7 +49,7 @@ async def test_a_stream_is_recorded_from_open_to_its_end() -> None:
 
 
 async def test_a_response_that_breaks_off_is_recorded_with_1006() -> None:
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await read_request(stream)
         await stream.send(HEAD + chunk(b'data: {"type":"a"}\n\ndata: {"ty'))
 
@@ -62,7 +62,7 @@ async def test_a_response_that_breaks_off_is_recorded_with_1006() -> None:
 
 
 async def test_an_event_over_the_limit_is_recorded_as_malformed() -> None:
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await read_request(stream)
         await stream.send(HEAD + chunk(b"data: " + b"x" * 2000 + b"\n\n") + b"0\r\n\r\n")
         await read_until_end(stream)
@@ -74,7 +74,7 @@ async def test_an_event_over_the_limit_is_recorded_as_malformed() -> None:
 async def test_a_body_is_posted_and_recorded_as_sent() -> None:
     requests: list[bytes] = []
 
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         requests.append(await stream.receive())
         await stream.send(HEAD + chunk(b"data: x\n\n") + b"0\r\n\r\n")
         await read_until_end(stream)
@@ -94,7 +94,7 @@ async def test_a_body_is_posted_and_recorded_as_sent() -> None:
 async def test_leaving_the_block_ends_the_request() -> None:
     ended = anyio.Event()
 
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await read_request(stream)
         await stream.send(HEAD)
         await read_until_end(stream)
@@ -128,7 +128,7 @@ async def test_leaving_the_block_ends_the_request() -> None:
     ],
 )
 async def test_an_answer_that_is_no_stream_is_a_clear_error(answer: bytes, error: type[Exception], reason: str) -> None:
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await read_request(stream)
         if answer:
             await stream.send(answer)
@@ -154,7 +154,7 @@ async def test_nobody_listening_is_an_error_that_says_so() -> None:
 
 
 async def test_sending_on_a_stream_is_refused() -> None:
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await read_request(stream)
         await stream.send(HEAD)
         await read_until_end(stream)

@@ -12,6 +12,7 @@ from event_capture.drivers import Connection, ConnectionLimits, connect
 from event_capture.errors import ConnectionEndedError, ConnectionFailedError, HandshakeRejectedError, SendTimeoutError
 from event_capture.recording import Recorder, read_recording
 from event_capture.records import Direction, Kind, Record
+from integration.event_capture.certificate import client_context, server_context
 from integration.event_capture.raw_server import (
     close_frame,
     raw_server,
@@ -23,6 +24,12 @@ from integration.event_capture.raw_server import (
 )
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def tls_server(tmp_path: Path) -> ssl.SSLContext:
+    return server_context(tmp_path)
+
 
 WELCOME = '{"type":"welcome"}'
 
@@ -46,7 +53,7 @@ async def until_closed(recorder: Recorder) -> None:
 async def capture(*frames: bytes, limits: ConnectionLimits | None = None) -> list[Record]:
     """Everything recorded while a server sends these bytes after its handshake and a close frame after them."""
 
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await shake_hands(stream)
         for frame in frames:
             await stream.send(frame)
@@ -122,7 +129,7 @@ async def test_a_message_in_fragments_is_one_record() -> None:
 
 
 async def test_a_message_in_the_same_packet_as_the_handshake_is_recorded() -> None:
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await shake_hands(stream, trailing=text_frame(WELCOME) + close_frame(4401, "no token"))
         await read_until_end(stream)
 
@@ -141,7 +148,7 @@ async def test_bytes_after_the_close_frame_are_recorded() -> None:
         if "after the close frame" in record.note:
             arrived.set()
 
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await shake_hands(stream)
         await stream.send(close_frame(1000))
         await stream.receive()  # the client's close frame
@@ -168,7 +175,7 @@ async def test_a_lost_connection_is_recorded_with_code_1006() -> None:
 
 
 async def test_leaving_the_block_closes_with_1000() -> None:
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await shake_hands(stream)
         await stream.receive()
         await stream.send(close_frame(1000))
@@ -182,7 +189,7 @@ async def test_leaving_the_block_closes_with_1000() -> None:
 
 
 async def test_a_server_that_ignores_the_close_frame_holds_nobody_up() -> None:
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await shake_hands(stream)
         await read_until_end(stream)
 
@@ -197,7 +204,7 @@ async def test_a_server_that_ignores_the_close_frame_holds_nobody_up() -> None:
 
 
 async def test_an_error_in_the_block_comes_out_unwrapped() -> None:
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await shake_hands(stream)
         await stream.receive()
         await stream.send(close_frame(1000))
@@ -211,7 +218,7 @@ async def test_an_error_in_the_block_comes_out_unwrapped() -> None:
 async def test_cancelling_the_block_drops_the_socket() -> None:
     ended = anyio.Event()
 
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await shake_hands(stream)
         await read_until_end(stream)
         ended.set()
@@ -230,7 +237,7 @@ async def test_cancelling_the_block_drops_the_socket() -> None:
 async def test_headers_token_and_subprotocols_reach_the_server() -> None:
     requests: list[bytes] = []
 
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         requests.append(await shake_hands(stream, subprotocol="chat.v2"))
         await stream.receive()
         await stream.send(close_frame(1000))
@@ -257,7 +264,7 @@ async def test_headers_token_and_subprotocols_reach_the_server() -> None:
 
 
 async def test_what_is_sent_is_recorded_before_its_answer_and_without_its_token() -> None:
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await shake_hands(stream)
         await stream.receive()
         await stream.send(text_frame(WELCOME) + close_frame(1000))
@@ -274,7 +281,7 @@ async def test_what_is_sent_is_recorded_before_its_answer_and_without_its_token(
 
 
 async def test_sending_on_an_ended_connection_says_how_it_ended() -> None:
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await shake_hands(stream)
         await stream.send(close_frame(4503, "draining"))
         await read_until_end(stream)
@@ -297,7 +304,7 @@ async def test_a_server_that_does_not_read_times_out_the_sender() -> None:
 
 
 async def test_a_refused_handshake_says_status_and_body() -> None:
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await read_request(stream)
         await stream.send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 8\r\n\r\nno token")
 
@@ -308,7 +315,7 @@ async def test_a_refused_handshake_says_status_and_body() -> None:
 
 
 async def test_a_server_that_never_answers_the_handshake_is_an_error_in_time() -> None:
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await read_until_end(stream)
 
     async with raw_server(script) as url:
@@ -348,8 +355,28 @@ async def test_a_wrong_address_says_what_is_wrong(url: str, reason: str) -> None
             pass
 
 
+async def one_turn(stream: anyio.abc.ByteStream) -> None:
+    await shake_hands(stream)
+    await stream.send(text_frame(WELCOME) + close_frame(1000))
+    await read_until_end(stream)
+
+
+async def test_a_connection_over_tls_is_recorded_like_any_other(tls_server: ssl.SSLContext) -> None:
+    recorder = Recorder()
+    async with raw_server(one_turn, tls=tls_server) as url, connect(url, recorder=recorder, tls=client_context()):
+        await until_closed(recorder)
+    assert [record.kind for record in recorder.records()] == [Kind.OPEN, Kind.EVENT, Kind.CLOSE]
+
+
+async def test_a_certificate_nobody_trusts_is_a_clear_error(tls_server: ssl.SSLContext) -> None:
+    async with raw_server(one_turn, tls=tls_server) as url:
+        with pytest.raises(ConnectionFailedError, match=r"(?i)certificate"):
+            async with connect(url):
+                pass
+
+
 async def test_tls_on_a_plain_port_is_a_clear_error() -> None:
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await stream.receive()
         await stream.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
@@ -371,7 +398,7 @@ async def test_what_arrived_is_on_disk_while_the_connection_is_open(tmp_path: Pa
         if record.kind is Kind.EVENT:
             arrived.set()
 
-    async def script(stream: anyio.abc.SocketStream) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
         await shake_hands(stream)
         await stream.send(text_frame(WELCOME))
         await stream.receive()
