@@ -32,7 +32,7 @@ class BlockingChatTester:
         return self._tester.events
 
     @property
-    def canary(self) -> str:
+    def canary(self) -> str | None:
         return self._tester.canary
 
     def timeline(self) -> str:

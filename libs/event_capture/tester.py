@@ -1,6 +1,5 @@
 """`ChatTester`: a user of a chat gateway, for tests. It sends, it waits, and it remembers everything that came."""
 
-import secrets
 import ssl
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from event_capture.drivers.connection import Connection, connect
 from event_capture.drivers.limits import ConnectionLimits
 from event_capture.errors import AwaitedEventError, ConnectionEndedError, MissingEventsError, RecordingWriteError
 from event_capture.inbox import Inbox
+from event_capture.isolation import Canaries
 from event_capture.recording.recorder import Recorder
 from event_capture.recording.timeline import timeline_text
 from event_capture.records import Direction, Kind, Record
@@ -46,7 +46,7 @@ class ChatTester:
         tls: TLS settings for `wss`.
         limits: timeouts and sizes of the connection.
         open_connection: what opens a connection: `connect`, or `connect_socketio` with its dialect.
-        plant_canary: put `canary` into everything this user sends, to be searched for in other users' streams.
+        canaries: plants this user's canary in everything the user sends, and searches for it in other streams later.
 
     Raises, on entering:
         ConnectionFailedError: no connection.
@@ -66,21 +66,20 @@ class ChatTester:
         tls: ssl.SSLContext | None = None,
         limits: ConnectionLimits | None = None,
         open_connection: Opener = connect,
-        plant_canary: bool = False,
+        canaries: Canaries | None = None,
     ) -> None:
         self.url = url
         self.user = user
         self.dialect = dialect if dialect is not None else Dialect()
         self.recorder = recorder if recorder is not None else Recorder()
-        self.canary = f"canary-{secrets.token_hex(12)}"
-        """A string that nobody else knows: found in another user's stream, it proves a leak."""
+        self.canary = canaries.plant(user) if canaries is not None else None
+        """A word that nobody else knows, in everything this user sends: found elsewhere, it proves a leak."""
         self._token = token
         self._headers = dict(headers or {})
         self._subprotocols = tuple(subprotocols)
         self._tls = tls
         self._limits = limits if limits is not None else ConnectionLimits()
         self._open_connection = open_connection
-        self._plant_canary = plant_canary
         self._names: set[str] = set()
         self._recent: deque[Record] = deque(maxlen=_SHOWN)
         self._seen = 0
@@ -156,7 +155,7 @@ class ChatTester:
             ConnectionEndedError: the connection has ended.
             SendTimeoutError: the gateway does not read.
         """
-        words = f"{content} {self.canary}" if self._plant_canary else content
+        words = content if self.canary is None else f"{content} {self.canary}"
         values = {"content": words, "thread_id": thread_id, "user": self.user or None}
         await self.connection.send({**fill(self.dialect.message, values), **fields})
 
@@ -316,22 +315,33 @@ class ChatTester:
 
 @asynccontextmanager
 async def open_testers(
-    url: str, tokens: Mapping[str, str | None], *, recorder: Recorder | None = None, **settings: Any
+    url: str,
+    tokens: Mapping[str, str | None],
+    *,
+    recorder: Recorder | None = None,
+    canaries: Canaries | None = None,
+    **settings: Any,
 ) -> AsyncIterator[dict[str, ChatTester]]:
     """Many users at once, in one recording, each with a canary in everything they send.
+
+        canaries = Canaries()
+        async with open_testers(url, {"ada": token_a, "bob": token_b}, canaries=canaries) as testers:
+            ...
+        assert canaries.search(recorder.records(), vocabulary).isolated
 
     Args:
         url: address of the gateway.
         tokens: token by user name.
         recorder: where everything goes.
+        canaries: hands out the canaries; search with it afterwards.
         settings: further parameters of each ChatTester.
     """
     recorder = recorder if recorder is not None else Recorder()
-    settings.setdefault("plant_canary", True)
+    canaries = canaries if canaries is not None else Canaries()
     async with AsyncExitStack() as stack:
         testers: dict[str, ChatTester] = {}
         for user, token in tokens.items():
-            tester = ChatTester(url, user=user, token=token, recorder=recorder, **settings)
+            tester = ChatTester(url, user=user, token=token, recorder=recorder, canaries=canaries, **settings)
             testers[user] = await stack.enter_async_context(tester)
         yield testers
 

@@ -6,12 +6,16 @@ import pytest
 from event_capture.dialect import Dialect
 from event_capture.drivers import ConnectionLimits
 from event_capture.errors import AwaitedEventError, ConnectionEndedError, ConnectionFailedError, MissingEventsError
+from event_capture.isolation import Canaries
 from event_capture.recording import Recorder
 from event_capture.records import Direction, Kind
 from event_capture.tester import ChatTester, assert_websocket_events_sent, open_testers
+from event_capture.vocabulary import load_vocabulary
 from integration.event_capture.chat_server import Client, chat_server, event
 
 pytestmark = pytest.mark.anyio
+
+VOCABULARY = load_vocabulary("agent_turn")
 
 
 async def test_a_turn_is_sent_awaited_and_remembered() -> None:
@@ -199,6 +203,47 @@ async def test_many_users_talk_at_once_each_with_a_canary_of_their_own() -> None
         }
         for name, tester in testers.items():
             assert {record.user for record in tester.records} == {name}
+
+
+async def echo_to(client: Client, *others: Client) -> None:
+    await client.emit(event("welcome"))
+    async for message in client.messages():
+        for target in (client, *others):
+            await target.emit(event("agent_completed", payload={"text": message["content"]}))
+
+
+async def test_isolated_users_are_proven_isolated() -> None:
+    canaries, recorder = Canaries(), Recorder()
+    async with (
+        chat_server(echo_to) as (url, _),
+        open_testers(url, {"alice": None, "bob": None}, recorder=recorder, canaries=canaries) as testers,
+    ):
+        for tester in testers.values():
+            await tester.send("hello")
+            await tester.wait_for_completion(5)
+    report = canaries.search(recorder.records(), VOCABULARY)
+    assert report.isolated, report.explain()
+
+
+async def test_a_word_of_one_user_in_the_stream_of_another_is_found() -> None:
+    canaries, recorder = Canaries(), Recorder()
+    clients: list[Client] = []
+
+    async def leak(client: Client) -> None:
+        clients.append(client)
+        await echo_to(client, *clients[:-1])
+
+    async with (
+        chat_server(leak) as (url, _),
+        open_testers(url, {"alice": None, "bob": None}, recorder=recorder, canaries=canaries) as testers,
+    ):
+        await testers["bob"].send("hello")
+        await testers["bob"].wait_for_completion(5)
+        await testers["alice"].wait_for_completion(5)
+        await testers["alice"].send("hello")
+        await testers["alice"].wait_for_completion(5)
+    report = canaries.search(recorder.records(), VOCABULARY)
+    assert [(leak.owner, leak.receiver) for leak in report.leaks] == [("bob", "alice")]
 
 
 async def test_events_are_what_the_gateway_sent_and_nothing_else() -> None:

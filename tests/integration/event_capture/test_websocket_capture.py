@@ -128,6 +128,29 @@ async def test_a_message_in_fragments_is_one_record() -> None:
     assert records[1].size == len(WELCOME)
 
 
+@pytest.mark.parametrize("piece", [1, 2, 3, 7, 1000, 1_000_000])
+async def test_how_the_bytes_are_cut_into_packets_changes_no_record(piece: int) -> None:
+    large = '{"type":"large","text":"%s"}' % ("x" * 70_000 if piece >= 1000 else "x" * 200)
+    stream = b"".join(
+        [
+            text_frame(WELCOME),
+            text_frame("", opcode=0x9),
+            text_frame('{"type":"b"}'),
+            text_frame('{"type":', fin=False),
+            text_frame("ping", opcode=0x9),
+            text_frame('"c"}', opcode=0x0),
+            text_frame(large),
+            text_frame(b"\x00", opcode=0x2),
+            text_frame("{broken"),
+            text_frame('{"type":"d"}'),
+        ]
+    )
+    records = await capture(*(stream[at : at + piece] for at in range(0, len(stream), piece)))
+    names = [item.data["type"] if item.kind is Kind.EVENT else item.kind.value for item in records]
+    assert names == ["open", "welcome", "b", "c", "large", "malformed", "malformed", "d", "close"]
+    assert [item.size for item in records][1:-1] == [len(WELCOME), 12, 12, len(large), 1, 7, 12]
+
+
 async def test_a_message_in_the_same_packet_as_the_handshake_is_recorded() -> None:
     async def script(stream: anyio.abc.ByteStream) -> None:
         await shake_hands(stream, trailing=text_frame(WELCOME) + close_frame(4401, "no token"))
