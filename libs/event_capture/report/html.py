@@ -218,7 +218,8 @@ def _clause_summary(report: Report) -> str:
 
 
 def _worst_first(report: Report) -> list[ClauseVerdict]:
-    return sorted(report.clauses, key=lambda clause: SEVERITY.index(clause.verdict), reverse=True)
+    """What is wrong first, then what was never put to the test."""
+    return sorted(report.clauses, key=lambda one: (SEVERITY.index(one.verdict), bool(one.note)), reverse=True)
 
 
 def _clause(clause: ClauseVerdict) -> str:

@@ -204,6 +204,10 @@ def test_hostile_content_is_shown_as_it_came() -> None:
     assert "</script><script>alert(1)</script>" in shown
 
 
+def test_any_page_can_be_written_as_utf_8() -> None:
+    assert text_of(hostile(), recording="\ud800.jsonl").encode("utf-8")
+
+
 @given(st.recursive(st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8))
 def test_data_never_ends_its_script_and_reads_back_as_it_was(value: Any) -> None:
     text = script_data({"value": value})

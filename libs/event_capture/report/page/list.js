@@ -1,7 +1,7 @@
 // All events as lines. Only the lines in view are elements of the page.
 const list = document.getElementById("list");
 const LINE = 32;
-const HEADS = [["Record", "figure"], ["Time", "figure"], ["After", "figure"], ["", ""], ["Connection", ""], ["Event", ""], ["Words", ""], ["Size", "figure"]];
+const HEADS = [["Record", "figure"], ["Time", "figure"], ["After", "figure"], ["Way", ""], ["Connection", ""], ["Event", ""], ["Words", ""], ["Size", "figure"]];
 const rows = el("div", { className: "rows", role: "rowgroup" });
 list.append(
   el("div", { className: "line head", role: "row" }, ...HEADS.map(([text, kind]) => el("span", { className: kind, role: "columnheader" }, text))),

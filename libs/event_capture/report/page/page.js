@@ -234,8 +234,8 @@ overview.addEventListener("pointermove", (event) => {
   if (event.buttons) glide(event);
 });
 
-const tip = el("div", { id: "tip", hidden: true });
-document.body.append(tip);
+const tip = el("div", { id: "tip", role: "tooltip", hidden: true });
+document.querySelector("main").append(tip);
 
 function hideTip() {
   tip.hidden = true;

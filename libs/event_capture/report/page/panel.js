@@ -38,8 +38,8 @@ function fillPanel() {
   for (const lane of event.calls) dl.append(el("dt", {}, lane.pair), el("dd", {}, callWords(lane, event)));
   panel.replaceChildren(
     el(
-      "header",
-      { className: colour(event.n) },
+      "div",
+      { className: `head ${colour(event.n)}` },
       el("h2", { id: "panel-title", tabIndex: -1 }, el("i"), nameOf(event)),
       button("Close", closePanel, "Close (Escape)"),
     ),
@@ -51,7 +51,7 @@ function fillPanel() {
       dl,
       ...payload(event),
     ),
-    el("footer", {}, button("‹ Previous", () => step(-1)), button("Next ›", () => step(1)), button("Show on timeline", showOnBoard)),
+    el("div", { className: "foot" }, button("‹ Previous", () => step(-1)), button("Next ›", () => step(1)), button("Show on timeline", showOnBoard)),
   );
 }
 
