@@ -32,9 +32,11 @@ OTHER_NAMES: Final = "(other names)"
 ABNORMAL_CLOSE: Final = 1006
 """What RFC 6455 calls a connection that ended without a close frame."""
 
+Marks = tuple[tuple[int, int, Callable[[Instance, "Event"], None]], ...]
+"""Numbers to look at: slot, place of the value, whom to ask when it is out of the ordinary."""
 Finder = Callable[[Level, Line, "Event"], Instance]
-Row = tuple[tuple[int, str, str, str, str, Any], tuple[Any, ...], Any]
-"""When, connection, kind, direction, user, event name; values; payload."""
+Row = tuple[int, tuple[Any, ...], tuple[Any, ...], Any]
+"""When; what: connection, kind, direction, event name, and all values but the numbers; all values; the payload."""
 _EVENT: Final = "event"
 _RECEIVED: Final = "received"
 _Place = tuple[dict[Key, Instance] | None, Key, Instance]
@@ -66,7 +68,20 @@ class Event:
 class Track:
     """What is to be done with one event name, looked up once per event."""
 
-    __slots__ = ("count", "ends", "name", "needs", "paths", "run", "seers", "sets", "stranger", "watch", "wider")
+    __slots__ = (
+        "count",
+        "ends",
+        "name",
+        "needs",
+        "paths",
+        "repeats",
+        "run",
+        "seers",
+        "sets",
+        "stranger",
+        "watch",
+        "wider",
+    )
 
     def __init__(
         self,
@@ -82,6 +97,8 @@ class Track:
         self.count = 0
         self.run = run
         # What a run does with it, at hand without another look-up.
+        self.repeats = not ends and run.repeats and all(level.patient and entry.repeats for _, level, entry in wider)
+        """Nobody learns anything from the third such event in a row that the second did not show."""
         self.needs, self.watch, self.sets, self.seers = run.needs, run.watch, run.sets, run.seers
         self.wider = wider
         self.stranger = stranger
@@ -155,9 +172,7 @@ class Checker:
         self._finders = tuple((find, levels[scope]) for scope, find in finders.items() if scope in levels)
         connection = levels.get(Scope.CONNECTION)
         self._lean = connection if connection is not None and connection.lean else None
-        thread = levels.get(Scope.THREAD)
-        rising = [(find, level) for find, level in self._finders if level.rising]
-        self._rising = tuple((find, level, level is thread) for find, level in rising)
+        self._rising = tuple((find, level) for find, level in self._finders if level.rising)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -184,8 +199,8 @@ class Checker:
                 if self.first_ns is None:
                     self.first_ns = record.monotonic_ns
                 if name.__class__ is str and name:
-                    head = (record.monotonic_ns, record.connection, _EVENT, _RECEIVED, "", name)
-                    self.events(((head, values, data),), _impossible)
+                    key = (record.connection, _EVENT, _RECEIVED, name)
+                    self.events(((record.monotonic_ns, key, values, data),), _impossible)
                 else:
                     self._tick(record.monotonic_ns)
                     self._no_name(self._lines[record.connection], name, data)
@@ -210,65 +225,94 @@ class Checker:
         """Check rows of received events whose fields are read already, in the order of the plan's fields.
 
         Args:
-            rows: what happened when and where; the values of the plan's fields; the whole payload if clauses need it.
+            rows: what happened when; see `Row`. Payloads are needed only if clauses look at them.
             other: called with the place of each row that is no received event of a connection known to be open.
         """
         # One loop, local names and no calls while all is well: a check of a million events spends its time here.
-        # Whatever is out of the ordinary fills in `event` and asks the monitors.
-        tracks, lines, event = self._tracks, self._lines, self._event
+        # Whatever is out of the ordinary fills in `event` and asks the monitors. Streams repeat themselves, delta
+        # after delta: an event that is like the two before it in all but its numbers, with nothing wrong in the last,
+        # changes nothing but numbers, moments and counts.
+        tracks, lines, event, ledger = self._tracks, self._lines, self._event, self.ledger
         run_level, lean, rising, segmented = self._run_level, self._lean, self._rising, self._segmented
         index = self.index
-        for place, ((ns, connection, kind, direction, _, name), values, data) in enumerate(rows):
-            line = lines.get(connection)
-            if line is None or line.closed or kind != _EVENT or direction != _RECEIVED:
-                other(place)
-                index = self.index
-                continue
-            self.index = index = index + 1
-            track = tracks.get(name)
-            if track is None:
-                if not name or name.__class__ is not str:
-                    self.last_ns = ns
-                    self._no_name(line, name, data)
-                    continue
-                track = self._track(name)
-            track.count += 1
-            if track.stranger:
-                self._unknown(line, name)
-            lane = line.lane
-            ids = values[:3]
-            if run_level is not None:
-                scope = lane.current if segmented else lane.runs.get(ids[2])
-                if scope is None or scope.ended or ids != scope.ids or line.user != scope.ids_user:
-                    event.fill(index, ns, name, line, values, data)
-                    if scope is None or scope.ended:
-                        scope = self._run_of(line, event, scope)
-                    if scope is not None:
-                        self._see(run_level, track.run, scope, event)
-                        if track.ends and not scope.ended:
-                            self._end_run(scope)
-                else:
-                    mask = scope.mask
-                    if (mask ^ track.needs) & track.watch:
-                        event.fill(index, ns, name, line, values, data)
-                        _ask(run_level, track.run, mask, scope, event)
-                    if track.seers:
-                        event.fill(index, ns, name, line, values, data)
-                        for see in track.seers:
-                            see(scope, event)
-                    scope.mask = mask | track.sets
+        last_key: tuple[Any, ...] | None = None
+        streak = noted = 0
+        track: Track | None = None
+        line: Line | None = None
+        scope: Instance | None = None
+        marks: list[tuple[Instance, Marks, Marks]] = []
+        for place, (ns, key, values, data) in enumerate(rows):
+            if key == last_key:
+                streak += 1
+            else:
+                streak = 0
+                last_key = key
+            if streak > 1 and noted == ledger.noted and track is not None and track.repeats:
+                self.index = index = index + 1
+                track.count += 1
+                if scope is not None:
                     scope.last_ns = ns
                     scope.last_index = index
-                    scope.last_name = name
-                    if track.ends:
-                        self._end_run(scope)
-            for find, level, by_thread in rising:
-                scope = lane.threads.get(ids[1]) if by_thread else line.instance
-                if scope is None:
+            else:
+                noted = ledger.noted
+                connection, kind, direction, name = key[:4]
+                line = lines.get(connection)
+                if line is None or line.closed or kind != _EVENT or direction != _RECEIVED:
+                    other(place)
+                    index = self.index
+                    last_key = None
+                    continue
+                self.index = index = index + 1
+                self.last_ns = ns
+                track = tracks.get(name)
+                if track is None:
+                    if not name or name.__class__ is not str:
+                        self._no_name(line, name, data)
+                        continue
+                    track = self._track(name)
+                track.count += 1
+                if track.stranger:
+                    self._unknown(line, name)
+                lane = line.lane
+                ids = values[:3]
+                if run_level is not None:
+                    scope = lane.current if segmented else lane.runs.get(ids[2])
+                    if scope is None or scope.ended or ids != scope.ids or line.user != scope.ids_user:
+                        event.fill(index, ns, name, line, values, data)
+                        if scope is None or scope.ended:
+                            scope = self._run_of(line, event, scope)
+                        if scope is not None:
+                            self._see(run_level, track.run, scope, event)
+                            if track.ends and not scope.ended:
+                                self._end_run(scope)
+                    else:
+                        mask = scope.mask
+                        if (mask ^ track.needs) & track.watch:
+                            event.fill(index, ns, name, line, values, data)
+                            _ask(run_level, track.run, mask, scope, event)
+                        if track.seers:
+                            event.fill(index, ns, name, line, values, data)
+                            for see in track.seers:
+                                see(scope, event)
+                        scope.mask = mask | track.sets
+                        scope.last_ns = ns
+                        scope.last_index = index
+                        scope.last_name = name
+                        if track.ends:
+                            self._end_run(scope)
+                if track.wider:
                     event.fill(index, ns, name, line, values, data)
-                    scope = find(level, line, event)
-                slots = scope.slots
-                for slot, field, see in level.counters:
+                    for find, level, entry in track.wider:
+                        self._see(level, entry, find(level, line, event), event)
+                if lean is not None and line.ids != ids:
+                    event.fill(index, ns, name, line, values, data)
+                    self._look_at_line(lean, line, event)
+                if rising:
+                    event.fill(index, ns, name, line, values, data)
+                    marks = [(find(level, line, event), level.counters, level.clocks) for find, level in rising]
+            for marked, counters, clocks in marks:
+                slots = marked.slots
+                for slot, field, ask in counters:
                     memory = slots[slot]
                     value = values[field]
                     if value.__class__ is int and value == memory[3] and values[EPOCH_SLOT] == memory[2]:
@@ -276,9 +320,9 @@ class Checker:
                         memory[1] = index
                         memory[3] = value + 1
                     elif value is not None:
-                        event.fill(index, ns, name, line, values, data)
-                        see(scope, event)
-                for slot, field, see in level.clocks:
+                        event.fill(index, ns, key[3], event.line, values, data)
+                        ask(marked, event)
+                for slot, field, ask in clocks:
                     memory = slots[slot]
                     value = values[field]
                     if (
@@ -287,15 +331,9 @@ class Checker:
                         memory[0] = value
                         memory[1] = index
                     elif value is not None:
-                        event.fill(index, ns, name, line, values, data)
-                        see(scope, event)
-            if track.wider:
-                event.fill(index, ns, name, line, values, data)
-                for find, level, entry in track.wider:
-                    self._see(level, entry, find(level, line, event), event)
-            if lean is not None and line.ids != ids:
-                event.fill(index, ns, name, line, values, data)
-                self._look_at_line(lean, line, event)
+                        event.fill(index, ns, key[3], event.line, values, data)
+                        ask(marked, event)
+        if last_key is not None:
             self.last_ns = ns
 
     def _see(self, level: Level, entry: Entry, scope: Instance, event: Event) -> None:

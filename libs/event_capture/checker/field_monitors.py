@@ -18,6 +18,8 @@ EPOCH_SLOT: Final = 4
 """Place of the epoch among the values of an event, see plan.ROLE_SLOTS."""
 ID_SLOTS: Final = 3
 """The first values of an event are its ids: user, thread, run."""
+FIRST_PATH: Final = 6
+"""The values before this one are ids and numbers; from it on stand those that clauses read by path."""
 MAX_OWNERS: Final = 100_000
 """Most ids whose owners are remembered; later ones are checked against the connection only."""
 
@@ -143,6 +145,9 @@ class SameMonitor(Monitor[Same]):
         self.reads = (self.field,)
         self.steady = self.field < ID_SLOTS
         self.pointer = groups.pointer(clause.field)
+
+    def repeats(self, name: str) -> bool:  # noqa: ARG002  any event
+        return not ID_SLOTS <= self.field < FIRST_PATH
 
     def memory(self) -> Any:
         return [None, -1]

@@ -70,6 +70,10 @@ class Monitor(Generic[C]):
         """Bits that must be set when this event comes, and bits that must not; `see` is called when one is amiss."""
         return 0, 0
 
+    def repeats(self, name: str) -> bool:  # noqa: ARG002  overridden
+        """`see` has nothing to add when this event comes again, the same in all but its numbers and its moment."""
+        return False
+
     def memory(self) -> Any:
         """What a fresh scope remembers; None when nothing."""
         return None

@@ -15,6 +15,7 @@ import msgspec
 
 from event_capture.checker.completeness import Completeness
 from event_capture.checker.engine import Checker, Row
+from event_capture.checker.field_monitors import FIRST_PATH, ID_SLOTS
 from event_capture.checker.plan import Plan
 from event_capture.checker.verdict import Report
 from event_capture.contract.model import Contract
@@ -28,7 +29,7 @@ MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 """Longest line that is taken, in bytes."""
 _EVENT: Final = "event"
 _RECEIVED: Final = "received"
-_ENVELOPE: Final = ("monotonic_ns", "connection", "kind", "direction", "user")
+_ENVELOPE: Final = ("connection", "kind", "direction")
 
 _VALUE: Final = str | int | float | None
 _NOTHING: Final = None
@@ -186,10 +187,12 @@ def _merging(places: list[Alternatives]) -> Decode:
 
     def decode(chunk: bytes) -> list[Row]:
         rows: list[Row] = []
-        for struct in decoder.decode_lines(chunk):
+        structs: list[Any] = decoder.decode_lines(chunk)
+        for struct in structs:
             found = everything(struct)
             values = [next((value for value in found[a:b] if value is not None), None) for a, b in spans]
-            rows.append(((*envelope(struct), values[0]), tuple(values[1:]), None))
+            key = (*envelope(struct), values[0], *values[1 : 1 + ID_SLOTS], *values[1 + FIRST_PATH :])
+            rows.append((struct.monotonic_ns, key, tuple(values[1:]), None))
         return rows
 
     return decode
@@ -197,11 +200,12 @@ def _merging(places: list[Alternatives]) -> Decode:
 
 def _decode_with(shape: "_Shape", paths: list[str]) -> Decode:
     decoder = msgspec.json.Decoder(shape.record)
-    envelope, values = attrgetter(*_ENVELOPE, paths[0]), attrgetter(*paths[1:])
+    moment, values = attrgetter("monotonic_ns"), attrgetter(*paths[1:])
+    key = attrgetter(*_ENVELOPE, *paths[: 1 + ID_SLOTS], *paths[1 + FIRST_PATH :])
 
     def decode(chunk: bytes) -> list[Row]:
         structs = decoder.decode_lines(chunk)
-        return list(zip(map(envelope, structs), map(values, structs), repeat(None)))
+        return list(zip(map(moment, structs), map(key, structs), map(values, structs), repeat(None)))
 
     return decode
 

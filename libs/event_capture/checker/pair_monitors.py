@@ -34,6 +34,9 @@ class PairMonitor(Monitor[Pair]):
             self.reads = (*self.reads, self.keeping)
         self.abandoned_bit = groups.bit(clause.abandoned) if clause.abandoned else 0
 
+    def repeats(self, name: str) -> bool:
+        return name not in self.openers and name not in self.closers
+
     def memory(self) -> Any:
         # Where each key was opened (or, negative, closed), and what its first opener had at `keeping`.
         return ({}, {})
@@ -158,6 +161,9 @@ class ReferMonitor(Monitor[Refer]):
         self.referring = frozenset(clause.event)
         self.referred = frozenset(clause.to)
         self.pointer = format_pointer(clause.by)
+
+    def repeats(self, name: str) -> bool:
+        return name not in self.referring
 
     def memory(self) -> Any:
         # Keys that have come, with the place of the last reference to them; and whether any was forgotten.

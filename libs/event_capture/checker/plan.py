@@ -90,7 +90,7 @@ class Groups:
 class Entry:
     """What happens at one scope level when one event comes."""
 
-    __slots__ = ("gates", "needs", "reads", "seers", "sets", "watch")
+    __slots__ = ("gates", "needs", "reads", "repeats", "seers", "sets", "watch")
 
     def __init__(
         self, name: str, monitors: list[Monitor[Any]], groups: Groups, inline: frozenset[Monitor[Any]] = frozenset()
@@ -105,6 +105,8 @@ class Entry:
         self.watch = BEGUN
         """Bits that must be as `needs` has them: set when they are in it, not set when they are not."""
         self.reads: set[int] = set()
+        self.repeats = True
+        """It shows nothing new when it comes again as it was."""
         gates = []
         seers = []
         for monitor in monitors:
@@ -117,6 +119,7 @@ class Entry:
                 self.reads |= set(monitor.reads)
                 if not monitor.steady and monitor not in inline:
                     seers.append(monitor.see)
+                    self.repeats &= monitor.repeats(name)
         self.gates = tuple(gates)
         """Monitors to ask when a bit is amiss, with the bits that they need set and not set."""
         self.seers = tuple(seers)
