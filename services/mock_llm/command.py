@@ -3,6 +3,7 @@
 Exit codes: 0 all is well, 1 the scenario or an address cannot be used, 2 the command line is wrong.
 """
 
+import gc
 import json
 import logging
 import signal
@@ -136,6 +137,9 @@ async def _until_signal(run: Callable[..., Coroutine[Any, Any, None]], facts: di
     async with anyio.create_task_group() as tasks:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             url = await tasks.start(run)
+            # What was imported stays for good. A collector that walks it again and again stops every stream meanwhile.
+            gc.collect()
+            gc.freeze()
             sys.stdout.write(json.dumps({"url": url, **facts}) + "\n")
             sys.stdout.flush()
             async for _ in signals:

@@ -213,7 +213,10 @@ def main() -> None:
             for share, word in ((0.5, "p50"), (0.99, "p99")):
                 mine, other = (percentile(errors[peer.name], share) for peer in (ours, theirs))
                 table.add_row(
-                    f"pacing error {word}, ms, {streams} streams", f"{mine:.1f}", f"{other:.1f}", f"{other / mine:.1f}"
+                    f"pacing error {word}, ms, {streams} streams",
+                    f"{mine:.1f}",
+                    f"{other:.1f}",
+                    f"{other / mine:.1f}" if mine >= 1 else "",
                 )
         table.add_row("memory at its peak, MiB", f"{ours.peak_mib():.0f}", f"{theirs.peak_mib():.0f}", "")
     Console().print(table)
