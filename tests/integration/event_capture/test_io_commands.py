@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import event_capture.__main__
+import event_capture.command.io_commands  # the command finds it by its name
 from event_capture.recording import read_recording
 from event_capture.records import Direction, Kind
 from integration.event_capture.recordings import a_recording
@@ -20,7 +22,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.
 
 
 def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "event_capture", *map(str, arguments)]
+    return [sys.executable, event_capture.__main__.__file__, *map(str, arguments)]
 
 
 def streamproof(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from event_capture import plugin
 from event_capture.recording import read_recording
 from event_capture.records import Kind
 from integration.event_capture.recordings import a_recording
@@ -22,7 +23,7 @@ def run(folder: Path, test: str, *options: str) -> tuple[int, str]:
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
     }
-    command = [sys.executable, "-m", "pytest", "-p", "event_capture.plugin", "-p", "no:cacheprovider", "-q"]
+    command = [sys.executable, "-m", "pytest", "-p", plugin.__name__, "-p", "no:cacheprovider", "-q"]
     finished = subprocess.run(
         [*command, *options, "test_it.py"],
         cwd=folder,
