@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from event_capture.checker.extraction import Extraction, Reader
-from event_capture.checker.field_monitors import EPOCH_SLOT
+from event_capture.checker.field_monitors import FIRST_PATH, ID_SLOTS
 from event_capture.checker.ledger import KNOWN, READABLE, Ledger
 from event_capture.checker.plan import BEGUN, Entry, Level, Plan
 from event_capture.checker.reporting import build_report
@@ -35,8 +35,8 @@ ABNORMAL_CLOSE: Final = 1006
 Marks = tuple[tuple[int, int, Callable[[Instance, "Event"], None]], ...]
 """Numbers to look at: slot, place of the value, whom to ask when it is out of the ordinary."""
 Finder = Callable[[Level, Line, "Event"], Instance]
-Row = tuple[int, tuple[Any, ...], tuple[Any, ...], Any]
-"""When; what: connection, kind, direction, event name, and all values but the numbers; all values; the payload."""
+Row = tuple[int, tuple[str, str, str], tuple[Any, ...], tuple[Any, ...], Any]
+"""When; where: connection, kind, direction; what: event name, ids, values read by path; numbers; the payload."""
 _EVENT: Final = "event"
 _RECEIVED: Final = "received"
 _Place = tuple[dict[Key, Instance] | None, Key, Instance]
@@ -199,8 +199,10 @@ class Checker:
                 if self.first_ns is None:
                     self.first_ns = record.monotonic_ns
                 if name.__class__ is str and name:
-                    key = (record.connection, _EVENT, _RECEIVED, name)
-                    self.events(((record.monotonic_ns, key, values, data),), _impossible)
+                    where = (record.connection, _EVENT, _RECEIVED)
+                    what = (name, *values[:ID_SLOTS], *values[FIRST_PATH:])
+                    row = (record.monotonic_ns, where, what, values[ID_SLOTS:FIRST_PATH], data)
+                    self.events((row,), _impossible)
                 else:
                     self._tick(record.monotonic_ns)
                     self._no_name(self._lines[record.connection], name, data)
@@ -235,18 +237,23 @@ class Checker:
         tracks, lines, event, ledger = self._tracks, self._lines, self._event, self.ledger
         run_level, lean, rising, segmented = self._run_level, self._lean, self._rising, self._segmented
         index = self.index
-        last_key: tuple[Any, ...] | None = None
+        last_where: tuple[str, str, str] | None = None
+        last_what: tuple[Any, ...] | None = None
         streak = noted = 0
         track: Track | None = None
-        line: Line | None = None
+        line = event.line
         scope: Instance | None = None
         marks: list[tuple[Instance, Marks, Marks]] = []
-        for place, (ns, key, values, data) in enumerate(rows):
-            if key == last_key:
+        marked_line: Line | None = None
+        marked_thread: Any = None
+        ns = self.last_ns
+        for place, (ns, where, what, numbers, data) in enumerate(rows):
+            if what == last_what and where == last_where:
                 streak += 1
             else:
                 streak = 0
-                last_key = key
+                last_where = where
+                last_what = what
             if streak > 1 and noted == ledger.noted and track is not None and track.repeats:
                 self.index = index = index + 1
                 track.count += 1
@@ -255,13 +262,17 @@ class Checker:
                     scope.last_index = index
             else:
                 noted = ledger.noted
-                connection, kind, direction, name = key[:4]
-                line = lines.get(connection)
-                if line is None or line.closed or kind != _EVENT or direction != _RECEIVED:
+                connection, kind, direction = where
+                found = lines.get(connection)
+                if found is None or found.closed or kind != _EVENT or direction != _RECEIVED:
                     other(place)
                     index = self.index
-                    last_key = None
+                    last_what = marked_line = None
                     continue
+                line = found
+                name = what[0]
+                ids = what[1:4]
+                values = (*ids, *numbers, *what[4:])
                 self.index = index = index + 1
                 self.last_ns = ns
                 track = tracks.get(name)
@@ -274,7 +285,6 @@ class Checker:
                 if track.stranger:
                     self._unknown(line, name)
                 lane = line.lane
-                ids = values[:3]
                 if run_level is not None:
                     scope = lane.current if segmented else lane.runs.get(ids[2])
                     if scope is None or scope.ended or ids != scope.ids or line.user != scope.ids_user:
@@ -307,33 +317,34 @@ class Checker:
                 if lean is not None and line.ids != ids:
                     event.fill(index, ns, name, line, values, data)
                     self._look_at_line(lean, line, event)
-                if rising:
+                if rising and (line is not marked_line or ids[1] != marked_thread):
                     event.fill(index, ns, name, line, values, data)
                     marks = [(find(level, line, event), level.counters, level.clocks) for find, level in rising]
+                    marked_line, marked_thread = line, ids[1]
             for marked, counters, clocks in marks:
                 slots = marked.slots
                 for slot, field, ask in counters:
                     memory = slots[slot]
-                    value = values[field]
-                    if value.__class__ is int and value == memory[3] and values[EPOCH_SLOT] == memory[2]:
+                    value = numbers[field]
+                    if value.__class__ is int and value == memory[3] and numbers[1] == memory[2]:
                         memory[0] = value
                         memory[1] = index
                         memory[3] = value + 1
                     elif value is not None:
-                        event.fill(index, ns, key[3], event.line, values, data)
+                        event.fill(index, ns, what[0], line, (*what[1:4], *numbers, *what[4:]), data)
                         ask(marked, event)
                 for slot, field, ask in clocks:
                     memory = slots[slot]
-                    value = values[field]
+                    value = numbers[field]
                     if (
                         value.__class__ is str and len(value) == memory[3] and value >= memory[0] and value[-1] == "Z"
                     ) or (value.__class__ is int and memory[3] == 0 and value >= memory[0]):
                         memory[0] = value
                         memory[1] = index
                     elif value is not None:
-                        event.fill(index, ns, key[3], event.line, values, data)
+                        event.fill(index, ns, what[0], line, (*what[1:4], *numbers, *what[4:]), data)
                         ask(marked, event)
-        if last_key is not None:
+        if last_what is not None:
             self.last_ns = ns
 
     def _see(self, level: Level, entry: Entry, scope: Instance, event: Event) -> None:

@@ -3,7 +3,14 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from event_capture.checker.field_monitors import IsolateMonitor, MonotonicMonitor, SameMonitor, SchemaMonitor
+from event_capture.checker.field_monitors import (
+    FIRST_PATH,
+    ID_SLOTS,
+    IsolateMonitor,
+    MonotonicMonitor,
+    SameMonitor,
+    SchemaMonitor,
+)
 from event_capture.checker.monitors import (
     AfterMonitor,
     CountMonitor,
@@ -151,6 +158,7 @@ class Level:
             for each in monitors
             if isinstance(each, MonotonicMonitor)
             and scope in (Scope.THREAD, Scope.CONNECTION)
+            and ID_SLOTS <= each.field < FIRST_PATH
             and not each.guarded
             and (each.by_epoch or not (each.strict or each.gapless))
         ]
@@ -159,9 +167,9 @@ class Level:
         self.unheard = Entry(_UNHEARD, monitors, groups, inline)
         self.rising = bool(numbers)
         """The engine itself looks whether numbers rise."""
-        self.counters = tuple((each.slot, each.field, each.see) for each in numbers if each.by_epoch)
-        """Monitors of sequence numbers: slot, place of the value, and whom to ask when it is not the next one."""
-        self.clocks = tuple((each.slot, each.field, each.see) for each in numbers if not each.by_epoch)
+        self.counters = tuple((each.slot, each.field - ID_SLOTS, each.see) for each in numbers if each.by_epoch)
+        """Monitors of sequence numbers: slot, place among an event's numbers, whom to ask when it is not the next."""
+        self.clocks = tuple((each.slot, each.field - ID_SLOTS, each.see) for each in numbers if not each.by_epoch)
         """The same for timestamps: whom to ask when one is earlier than the one before."""
         self.steady = tuple(monitor for monitor in monitors if monitor.steady)
         """Monitors that look at an event only when its ids differ from those of the event before."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 SOURCES = Path(__file__).parent / "ag_ui"
-_FILES = ("package.json", "package-lock.json", "verify.mjs")
+_FILES = ("package.json", "package-lock.json", "verify.mjs", "measure.mjs")
 
 
 @dataclass(frozen=True)
