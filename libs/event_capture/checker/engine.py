@@ -391,7 +391,7 @@ class Checker:
             wider = tuple(
                 (find, level, level.entry(name))
                 for find, level in self._finders
-                if level is not self._lean and not (level.patient and level.entry(name).idle)
+                if level is not self._lean and not level.ignores(name)
             )
             reads = set().union(*(level.entry(name).reads for level in self.plan.levels.values()))
             paths = self._extraction.paths(reads)

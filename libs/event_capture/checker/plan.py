@@ -132,11 +132,6 @@ class Entry:
         self.seers = tuple(seers)
         """Called each time."""
 
-    @property
-    def idle(self) -> bool:
-        """Nobody at this level has anything to do with the event."""
-        return not (self.seers or self.gates) and self.sets == BEGUN
-
 
 class Level:
     """Everything that is about one scope."""
@@ -173,9 +168,17 @@ class Level:
         """The same for timestamps: whom to ask when one is earlier than the one before."""
         self.steady = tuple(monitor for monitor in monitors if monitor.steady)
         """Monitors that look at an event only when its ids differ from those of the event before."""
+        entries = (self.unheard, *self.entries.values())
+        self.memoryless = not self.guarded and not any(entry.gates for entry in entries)
+        """Nobody asks which events have come."""
         gaps = any(isinstance(monitor, GapMonitor) for monitor in monitors)
         self.patient = not (self.openers or self.enders or self.steady or gaps)
         """Nobody asks for the first or last event, for its moment, or for ids: events of no interest may pass by."""
+
+    def ignores(self, name: str) -> bool:
+        """Nobody at this level has anything to do with the event, nor asks later whether it came."""
+        entry = self.entry(name)
+        return self.patient and not (entry.seers or entry.gates) and (self.memoryless or entry.sets == BEGUN)
 
     @property
     def lean(self) -> bool:

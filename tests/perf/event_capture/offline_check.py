@@ -5,7 +5,7 @@
 First our check of a recording of agent turns with the seven-event contract: rate and peak memory. Then one AG-UI
 stream, checked three times: by our AG-UI contract, from a recording; by PyPI's ag-ui-validate; by verifyEvents of
 npm's @ag-ui/client in Node; these two read the bare events, one JSON object per line. Each side runs in a process
-of its own, the sides take turns within a round, and the clock runs from opening the file to the verdict, decoding included.
+of its own, the sides take turns within a round, and the clock runs from opening the file to the verdict, with decoding.
 The table shows the best of the rounds. The peers are installed into the user's cache on the first run.
 """
 
