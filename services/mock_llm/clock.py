@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import final
 
 import anyio
-import sniffio
 
 
 @final
@@ -64,8 +63,7 @@ class ControlledClock:
             return self._frozen_at
         if self._loop is not None:
             return self._loop.time() + self._shift
-        if sniffio.current_async_library() == "asyncio":
-            self._loop = asyncio.get_running_loop()
+        self._loop = running_loop()
         return anyio.current_time() + self._shift
 
     def freeze(self) -> None:
@@ -154,6 +152,14 @@ class ControlledClock:
         if self._changed is not None:
             self._changed.set()
             self._changed = None
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop of asyncio that runs here, or None when another backend does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 async def _first_of(event: anyio.Event, scope: anyio.CancelScope) -> None:

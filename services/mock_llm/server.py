@@ -7,9 +7,9 @@ from typing import Final
 
 import anyio
 import anyio.abc
-import sniffio
 from anyio.abc import TaskStatus
 
+from mock_llm.clock import running_loop
 from mock_llm.engine import MockModel
 from mock_llm.http.connections import StreamConnection
 from mock_llm.http.delivery import Service
@@ -57,7 +57,7 @@ async def serve_service(service: Service, *, task_status: TaskStatus[str]) -> No
         host, port = sock.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         service.log.info("serving", url=url, scenario=model.scenario.name)
-        if sniffio.current_async_library() == "asyncio":
+        if running_loop() is not None:
             await _serve_protocols(service, sock, url, task_status)
         else:
             await _serve_streams(service, sock, url, task_status)
