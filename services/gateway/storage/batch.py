@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, final
+from typing import Any, Final, final
 
 from msgspec import UNSET, structs
 from sqlalchemy import Connection, bindparam, insert, select, update
@@ -12,6 +12,8 @@ from chat_protocol.decoding import encode
 from chat_protocol.events import AnyEvent
 from gateway.storage.entries import Accepted, LoggedEvent, NewAck, NewEvent, NewTurn
 from gateway.storage.schema import ThreadAddress, events, messages, runs, threads, users, writers
+
+_OUTCOME_COLUMNS: Final = ("status", "error_code", "input_tokens", "output_tokens", "duration_ms", "finished_at")
 
 Entry = NewTurn | NewEvent | NewAck
 
@@ -234,10 +236,18 @@ def _store_acks(connection: Connection, acks: dict[str, int]) -> None:
     connection.execute(statement, [{"key": key, "acked": seq} for key, seq in sorted(acks.items())])
 
 
-def _update_runs(connection: Connection, rows: Iterable[dict[str, Any]]) -> None:
-    for row in rows:
-        values = {name: value for name, value in row.items() if name != "run_id"}
-        connection.execute(update(runs).where(runs.c.run_id == row["run_id"]).values(**values))
+def _update_runs(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    # One statement for each set of columns, so that the driver sends all its rows together. A run that begins and ends
+    # in one batch has its beginning in the first.
+    for columns in (("status",), _OUTCOME_COLUMNS):
+        chosen = [
+            {"key": row["run_id"], **{f"new_{name}": row[name] for name in columns}}
+            for row in rows
+            if len(row) == len(columns) + 1
+        ]
+        if chosen:
+            statement = update(runs).where(runs.c.run_id == bindparam("key"))
+            connection.execute(statement.values({name: bindparam(f"new_{name}") for name in columns}), chosen)
 
 
 def _status_row(run_id: str, status: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Final, Protocol, TypeVar, final
 import anyio
 from anyio import Event
 from anyio.abc import TaskStatus
+from anyio.lowlevel import checkpoint
 from sqlalchemy import Connection
 
 from gateway.errors import BusyError, StorageError
@@ -107,6 +108,8 @@ class Journal:
                     except (anyio.WouldBlock, anyio.EndOfStream):
                         break
                 await self._commit(batch)
+                # The turns that this batch lets begin put their first events into the next one.
+                await checkpoint()
 
     def close(self, *, grace: float) -> None:
         """Take nothing more. What waits is still written, for up to `grace` seconds."""
@@ -150,7 +153,10 @@ class Journal:
 
     async def _put(self, pending: _Pending) -> None:
         try:
-            await self._send.send(pending)
+            try:
+                self._send.send_nowait(pending)
+            except anyio.WouldBlock:
+                await self._send.send(pending)
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
             raise StorageError("the journal is closed") from None
 

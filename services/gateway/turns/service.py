@@ -235,6 +235,8 @@ class MessageHandlerService:
         ]
 
     async def _earlier_messages(self, turn: Turn) -> list[StoredMessage]:
+        if turn.seq == 1:
+            return []
         delay = 0.05
         while True:
             try:

@@ -49,6 +49,8 @@ class Result:
 
     turns_per_second: float
     first_ms: list[float]
+    cpu_ms: float
+    """Processor time of the server for one turn: the figure that a busy machine distorts least."""
     megabytes: float
 
 
@@ -148,21 +150,33 @@ def memory_of(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
+def cpu_seconds_of(pid: int) -> float:
+    """Processor time that a process has used, in its own code and in the kernel's."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(pid: int, user: GatewayUser | SocketIOUser, turns: int, concurrency: int) -> Result:
+    """Drive one server that is ready."""
+    before = cpu_seconds_of(pid)
+    seconds, delays = asyncio.run(drive(user, turns, concurrency))
+    cpu_ms = (cpu_seconds_of(pid) - before) * 1000 / turns
+    return Result(turns / seconds, delays, cpu_ms, memory_of(pid))
+
+
 def gateway_round(dsn: str, llm: str, turns: int, concurrency: int) -> Result:
     issuer = TokenIssuer({"main": KEY.encode()}, issuer="streamproof", audience="streamproof-gateway")
     arguments = ["-m", "gateway", "serve", "--port", "0", "--database-url", dsn, "--llm-base-url", llm]
     variables = {"GATEWAY_JWT_KEYS": f"main={KEY}", "GATEWAY_LOG_LEVEL": "error", "GATEWAY_QUEUE_SIZE": "1000"}
     variables |= {"GATEWAY_RUNS_PER_USER": "1000"}
     with process(arguments, core=0, **variables) as (pid, ready):
-        seconds, delays = asyncio.run(drive(GatewayUser(ready["url"], issuer.mint("bench")), turns, concurrency))
-        return Result(turns / seconds, delays, memory_of(pid))
+        return measure(pid, GatewayUser(ready["url"], issuer.mint("bench")), turns, concurrency)
 
 
 def peer_round(dsn: str, llm: str, turns: int, concurrency: int) -> Result:
     script = str(Path(__file__).with_name("socketio_peer.py"))
     with process([script, dsn, llm], core=0) as (pid, ready):
-        seconds, delays = asyncio.run(drive(SocketIOUser(ready["url"]), turns, concurrency))
-        return Result(turns / seconds, delays, memory_of(pid))
+        return measure(pid, SocketIOUser(ready["url"]), turns, concurrency)
 
 
 def show(name: str, results: list[Result]) -> str:
@@ -170,7 +184,8 @@ def show(name: str, results: list[Result]) -> str:
     p50 = statistics.median(statistics.median(result.first_ms) for result in results)
     p99 = statistics.median(statistics.quantiles(result.first_ms, n=100)[98] for result in results)
     memory = statistics.median(result.megabytes for result in results)
-    return f"{name:<24}{rate:>10.1f}{p50:>14.1f}{p99:>14.1f}{memory:>10.0f}"
+    cpu = statistics.median(result.cpu_ms for result in results)
+    return f"{name:<24}{rate:>10.1f}{cpu:>14.1f}{p50:>14.1f}{p99:>14.1f}{memory:>10.0f}"
 
 
 def main() -> None:
@@ -196,7 +211,7 @@ def main() -> None:
                 sides[name].append(run(dsn, f"{ready['url']}/v1", options.turns, options.concurrency))
     # What a benchmark is for goes to stdout; progress has gone to stderr.
     print(f"{options.turns} turns of 7 events, {options.concurrency} at a time, PostgreSQL, one core for the server")
-    print(f"{'':<24}{'turns/s':>10}{'first p50 ms':>14}{'first p99 ms':>14}{'MiB':>10}")
+    print(f"{'':<24}{'turns/s':>10}{'CPU ms/turn':>14}{'first p50 ms':>14}{'first p99 ms':>14}{'MiB':>10}")
     for name, results in sides.items():
         print(show(name, results))
 
