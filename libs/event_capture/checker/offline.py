@@ -105,7 +105,9 @@ class _Check:
 
         def ordinary(place: int) -> None:
             if not lines:
-                lines.extend(line for line in chunk.split(b"\n") if line.strip())
+                lines.extend(chunk.split(b"\n"))
+                if len(lines) != len(rows) + 1:
+                    lines[:] = [line for line in lines if line.strip()]
             self.one(lines[place], self.line + place + 1)
 
         self.checker.events(rows, ordinary)

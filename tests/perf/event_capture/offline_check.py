@@ -93,9 +93,12 @@ def ag_ui(folder: Path, events: int, rounds: int) -> None:
         f"one AG-UI stream: {bare.stat().st_size / 2**20:.0f} MiB bare, {recording.stat().st_size / 2**20:.0f} recorded"
     )
     table(best)
-    rate = {name: each["events"] / each["seconds"] for name, each in best.items()}
-    own = rate.pop("streamproof")
-    print("streamproof is " + ", ".join(f"{own / each:.2f} times {name}" for name, each in rate.items()))
+    # On a busy machine the clock on the wall tells who was let run, the processor time who had less to do.
+    for clock, words in (("seconds", "by the wall clock"), ("cpu_seconds", "by processor time, start included")):
+        rate = {name: each["events"] / each[clock] for name, each in best.items()}
+        own = rate.pop("streamproof")
+        said = ", ".join(f"{own / each:.2f} times {name}" for name, each in rate.items())
+        print(f"streamproof is {said} {words}")
     print(f"asked for: at least {TARGET_RATIO} times ag-ui-validate, not slower than verifyEvents")
 
 
@@ -130,7 +133,7 @@ def run(command: list[str], *, cwd: Path | None = None, env: dict[str, str] | No
 
 
 def fastest(results: Iterator[Measured]) -> Measured:
-    return min(results, key=lambda result: float(result["seconds"]))
+    return min(results, key=lambda result: float(result["cpu_seconds"]))
 
 
 def table(sides: dict[str, Measured]) -> None:
