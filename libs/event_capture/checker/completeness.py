@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from event_capture.checker.engine import is_break
+from event_capture.checker.event import is_break
 from event_capture.records import Kind, Record
 
 

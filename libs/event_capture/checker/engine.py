@@ -11,8 +11,21 @@ events came before is one integer per scope, and most clauses are bits of it.
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any
 
+from event_capture.checker.event import (
+    EVENT,
+    MAX_NAMES,
+    OTHER_NAMES,
+    RECEIVED,
+    Event,
+    Finder,
+    Marks,
+    Place,
+    Row,
+    Track,
+    is_break,
+)
 from event_capture.checker.extraction import Extraction, Reader
 from event_capture.checker.field_monitors import FIRST_PATH, ID_SLOTS
 from event_capture.checker.ledger import KNOWN, READABLE, Ledger
@@ -25,86 +38,6 @@ from event_capture.contract.model import Contract
 from event_capture.documents import describe, nearest
 from event_capture.records import Direction, Kind, Record
 from event_capture.vocabulary.pointer import getter
-
-MAX_NAMES: Final = 10_000
-"""Most different event names that are told apart; a server that makes up more has them counted together."""
-OTHER_NAMES: Final = "(other names)"
-ABNORMAL_CLOSE: Final = 1006
-"""What RFC 6455 calls a connection that ended without a close frame."""
-
-Marks = tuple[tuple[int, int, Callable[[Instance, "Event"], None]], ...]
-"""Numbers to look at: slot, place of the value, whom to ask when it is out of the ordinary."""
-Finder = Callable[[Level, Line, "Event"], Instance]
-Row = tuple[int, tuple[str, str, str], tuple[Any, ...], tuple[Any, ...], Any]
-"""When; where: connection, kind, direction; what: event name, ids, values read by path; numbers; the payload."""
-_EVENT: Final = "event"
-_RECEIVED: Final = "received"
-_Place = tuple[dict[Key, Instance] | None, Key, Instance]
-
-
-class Event:
-    """The event at hand. One object, filled anew for each."""
-
-    __slots__ = ("data", "index", "line", "name", "ns", "values")
-
-    def __init__(self) -> None:
-        self.index = -1
-        self.ns = 0
-        self.name = ""
-        self.line: Line = Line("", "", Lane(0))
-        self.data: Any = None
-        self.values: tuple[Any, ...] = ()
-
-    def fill(self, index: int, ns: int, name: str, line: Line, values: tuple[Any, ...], data: Any) -> None:
-        """Make this the event at hand."""
-        self.index = index
-        self.ns = ns
-        self.name = name
-        self.line = line
-        self.values = values
-        self.data = data
-
-
-class Track:
-    """What is to be done with one event name, looked up once per event."""
-
-    __slots__ = (
-        "count",
-        "ends",
-        "name",
-        "needs",
-        "paths",
-        "repeats",
-        "run",
-        "seers",
-        "sets",
-        "stranger",
-        "watch",
-        "wider",
-    )
-
-    def __init__(
-        self,
-        name: str,
-        run: Entry,
-        wider: tuple[tuple[Finder, Level, Entry], ...],
-        paths: tuple[tuple[int, Reader], ...],
-        *,
-        ends: bool,
-        stranger: bool,
-    ) -> None:
-        self.name = name
-        self.count = 0
-        self.run = run
-        # What a run does with it, at hand without another look-up.
-        self.repeats = not ends and run.repeats and all(level.patient and entry.repeats for _, level, entry in wider)
-        """Nobody learns anything from the third such event in a row that the second did not show."""
-        self.needs, self.watch, self.sets, self.seers = run.needs, run.watch, run.sets, run.seers
-        self.wider = wider
-        self.stranger = stranger
-        """The contract is closed and does not know this event."""
-        self.paths = paths
-        self.ends = ends
 
 
 class Checker:
@@ -159,8 +92,8 @@ class Checker:
         self._idle: dict[str, deque[Line]] = {}
         self._users: dict[Key, Instance] = {}
         self._whole: Instance | None = None
-        self._ended: deque[_Place] = deque()
-        self._live: dict[int, _Place] = {}
+        self._ended: deque[Place] = deque()
+        self._live: dict[int, Place] = {}
         levels = self.plan.levels
         self._run_level = levels.get(Scope.RUN)
         finders: dict[Scope, Finder] = {
@@ -199,7 +132,7 @@ class Checker:
                 if self.first_ns is None:
                     self.first_ns = record.monotonic_ns
                 if name.__class__ is str and name:
-                    where = (record.connection, _EVENT, _RECEIVED)
+                    where = (record.connection, EVENT, RECEIVED)
                     what = (name, *values[:ID_SLOTS], *values[FIRST_PATH:])
                     row = (record.monotonic_ns, where, what, values[ID_SLOTS:FIRST_PATH], data)
                     self.events((row,), _impossible)
@@ -264,7 +197,7 @@ class Checker:
                 noted = ledger.noted
                 connection, kind, direction = where
                 found = lines.get(connection)
-                if found is None or found.closed or kind != _EVENT or direction != _RECEIVED:
+                if found is None or found.closed or kind != EVENT or direction != RECEIVED:
                     other(place)
                     index = self.index
                     last_what = marked_line = None
@@ -649,14 +582,3 @@ def _ask(level: Level, entry: Entry, mask: int, scope: Instance, event: Event) -
 
 def _impossible(_: int) -> None:
     raise AssertionError("a single event is always one of an open connection")
-
-
-def is_break(record: Record) -> bool:
-    """A close record that tells of a connection that was cut off, not closed."""
-    code = record.data.get("code") if isinstance(record.data, dict) else None
-    note = record.note.casefold()
-    if note.startswith("closed by the client"):
-        return False
-    if code == ABNORMAL_CLOSE:
-        return True
-    return code is None and any(word in note for word in ("lost", "cut", "broke", "abnormal", "reset"))

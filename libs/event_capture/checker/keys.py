@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from event_capture.vocabulary.pointer import format_path, format_pointer
 
 if TYPE_CHECKING:
-    from event_capture.checker.engine import Event
+    from event_capture.checker.event import Event
     from event_capture.checker.plan import Groups
 
 

@@ -24,7 +24,7 @@ from event_capture.contract.clauses import (
 )
 
 if TYPE_CHECKING:
-    from event_capture.checker.engine import Event
+    from event_capture.checker.event import Event
     from event_capture.checker.ledger import Ledger
     from event_capture.checker.plan import Groups
     from event_capture.checker.scopes import Instance

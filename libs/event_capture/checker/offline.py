@@ -14,7 +14,8 @@ from typing import IO, Any, Final
 import msgspec
 
 from event_capture.checker.completeness import Completeness
-from event_capture.checker.engine import Checker, Row
+from event_capture.checker.engine import Checker
+from event_capture.checker.event import Row
 from event_capture.checker.field_monitors import FIRST_PATH, ID_SLOTS
 from event_capture.checker.plan import Plan
 from event_capture.checker.verdict import Report

@@ -10,7 +10,7 @@ from event_capture.contract.clauses import Pair, Refer, Scope, any_of
 from event_capture.vocabulary.pointer import format_path, format_pointer
 
 if TYPE_CHECKING:
-    from event_capture.checker.engine import Event
+    from event_capture.checker.event import Event
     from event_capture.checker.plan import Groups
     from event_capture.checker.scopes import Instance
 

@@ -9,7 +9,7 @@ from event_capture.checker.monitors import EVERY, Monitor
 from event_capture.contract.clauses import Scope, Within, any_of, format_duration, speak_duration
 
 if TYPE_CHECKING:
-    from event_capture.checker.engine import Event
+    from event_capture.checker.event import Event
     from event_capture.checker.plan import Groups
     from event_capture.checker.scopes import Instance
 

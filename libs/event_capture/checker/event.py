@@ -1,0 +1,100 @@
+"""The event at hand, and what is to be done with each event name."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from event_capture.checker.extraction import Reader
+from event_capture.checker.plan import Entry, Level
+from event_capture.checker.scopes import Instance, Key, Lane, Line
+from event_capture.records import Record
+
+MAX_NAMES: Final = 10_000
+"""Most different event names that are told apart; a server that makes up more has them counted together."""
+OTHER_NAMES: Final = "(other names)"
+ABNORMAL_CLOSE: Final = 1006
+"""What RFC 6455 calls a connection that ended without a close frame."""
+
+Marks = tuple[tuple[int, int, Callable[[Instance, "Event"], None]], ...]
+"""Numbers to look at: slot, place of the value, whom to ask when it is out of the ordinary."""
+Finder = Callable[[Level, Line, "Event"], Instance]
+Row = tuple[int, tuple[str, str, str], tuple[Any, ...], tuple[Any, ...], Any]
+"""When; where: connection, kind, direction; what: event name, ids, values read by path; numbers; the payload."""
+EVENT: Final = "event"
+RECEIVED: Final = "received"
+Place = tuple[dict[Key, Instance] | None, Key, Instance]
+
+
+class Event:
+    """The event at hand. One object, filled anew for each."""
+
+    __slots__ = ("data", "index", "line", "name", "ns", "values")
+
+    def __init__(self) -> None:
+        self.index = -1
+        self.ns = 0
+        self.name = ""
+        self.line: Line = Line("", "", Lane(0))
+        self.data: Any = None
+        self.values: tuple[Any, ...] = ()
+
+    def fill(self, index: int, ns: int, name: str, line: Line, values: tuple[Any, ...], data: Any) -> None:
+        """Make this the event at hand."""
+        self.index = index
+        self.ns = ns
+        self.name = name
+        self.line = line
+        self.values = values
+        self.data = data
+
+
+class Track:
+    """What is to be done with one event name, looked up once per event."""
+
+    __slots__ = (
+        "count",
+        "ends",
+        "name",
+        "needs",
+        "paths",
+        "repeats",
+        "run",
+        "seers",
+        "sets",
+        "stranger",
+        "watch",
+        "wider",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        run: Entry,
+        wider: tuple[tuple[Finder, Level, Entry], ...],
+        paths: tuple[tuple[int, Reader], ...],
+        *,
+        ends: bool,
+        stranger: bool,
+    ) -> None:
+        self.name = name
+        self.count = 0
+        self.run = run
+        # What a run does with it, at hand without another look-up.
+        self.repeats = not ends and run.repeats and all(level.patient and entry.repeats for _, level, entry in wider)
+        """Nobody learns anything from the third such event in a row that the second did not show."""
+        self.needs, self.watch, self.sets, self.seers = run.needs, run.watch, run.sets, run.seers
+        self.wider = wider
+        self.stranger = stranger
+        """The contract is closed and does not know this event."""
+        self.paths = paths
+        self.ends = ends
+
+
+def is_break(record: Record) -> bool:
+    """A close record that tells of a connection that was cut off, not closed."""
+    code = record.data.get("code") if isinstance(record.data, dict) else None
+    note = record.note.casefold()
+    if note.startswith("closed by the client"):
+        return False
+    if code == ABNORMAL_CLOSE:
+        return True
+    return code is None and any(word in note for word in ("lost", "cut", "broke", "abnormal", "reset"))
