@@ -1,6 +1,7 @@
 """Connections whose tokens have ended, with a clock of the test's own."""
 
 import pytest
+
 from chat_protocol import CloseCode
 from gateway.delivery.connection import Connection
 from gateway.delivery.hub import Hub
