@@ -18,7 +18,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 TERMINAL_EVENTS = ("agent_completed", "error_event")
-_TIMEOUT = 20.0
+_TIMEOUT = 60.0
 
 
 class HandshakeRefusedError(Exception):

@@ -42,7 +42,7 @@ def a_turn(connection: str = "c", *, gap: float = 0.0, close: Record | None = No
 async def test_a_tester_talks_to_a_recording_as_to_the_gateway() -> None:
     async with replaying(scripts_of(a_turn()), pace=VIRTUAL) as (url, server), ChatTester(url) as tester:
         await tester.send("anything")
-        assert (await tester.wait_for_completion(5)).data == {"type": "agent_completed", "on": "c"}
+        assert (await tester.wait_for_completion(30)).data == {"type": "agent_completed", "on": "c"}
         assert server.statistics.sent == 3
 
 
@@ -51,7 +51,7 @@ async def test_events_wait_for_the_message_that_brought_them_about() -> None:
         await tester.send_raw({"type": "ping"})
         await tester.send_raw("not json")
         await tester.send("now")
-        await tester.wait_for_completion(5)
+        await tester.wait_for_completion(30)
         assert server.statistics.unexpected == 2
 
 
@@ -62,42 +62,43 @@ async def test_each_client_gets_the_next_recorded_connection() -> None:
         for _ in range(3):
             async with ChatTester(url) as tester:
                 await tester.send("hi")
-                came.append((await tester.wait_for_completion(5)).data["on"])
+                came.append((await tester.wait_for_completion(30)).data["on"])
     assert came == ["first", "second", "first"]
 
 
 async def test_real_time_keeps_the_recorded_gaps() -> None:
     async with replaying(scripts_of(a_turn(gap=0.05))) as (url, _), ChatTester(url) as tester:
         await tester.send("hi")
-        started = await tester.wait_for("agent_started", 5)
-        completed = await tester.wait_for_completion(5)
-        assert completed.monotonic_ns - started.monotonic_ns >= 0.04e9
+        completed = await tester.wait_for_completion(30)
+        # From the sent message on: what comes may be read late, never early.
+        asked = next(record for record in tester.records if record.direction is Direction.SENT)
+        assert completed.monotonic_ns - asked.monotonic_ns >= 0.04e9
 
 
 async def test_virtual_time_has_no_gaps() -> None:
     async with replaying(scripts_of(a_turn(gap=1000)), pace=VIRTUAL) as (url, _), ChatTester(url) as tester:
         await tester.send("hi")
-        assert (await tester.wait_for_completion(5)).data["type"] == "agent_completed"
+        assert (await tester.wait_for_completion(30)).data["type"] == "agent_completed"
 
 
 async def test_a_faster_pace_shortens_the_gaps() -> None:
     async with replaying(scripts_of(a_turn(gap=1000)), pace=Pace(speed=1e6)) as (url, _), ChatTester(url) as tester:
         await tester.send("hi")
-        assert (await tester.wait_for_completion(5)).data["type"] == "agent_completed"
+        assert (await tester.wait_for_completion(30)).data["type"] == "agent_completed"
 
 
 async def test_a_recorded_close_is_replayed_with_code_and_reason() -> None:
     close = record(0, {"code": 4503, "reason": "draining"}, kind=Kind.CLOSE, note="closed by the server")
     async with replaying(scripts_of(a_turn(close=close)), pace=VIRTUAL) as (url, _), ChatTester(url) as tester:
         await tester.send("hi")
-        assert (await tester.wait_until_closed(5)).data == {"code": 4503, "reason": "draining"}
+        assert (await tester.wait_until_closed(30)).data == {"code": 4503, "reason": "draining"}
 
 
 async def test_a_recorded_break_is_replayed_as_a_break() -> None:
     close = record(0, {"code": 1006, "reason": ""}, kind=Kind.CLOSE, note="the connection was lost")
     async with replaying(scripts_of(a_turn(close=close)), pace=VIRTUAL) as (url, _), ChatTester(url) as tester:
         await tester.send("hi")
-        assert (await tester.wait_until_closed(5)).data["code"] == 1006
+        assert (await tester.wait_until_closed(30)).data["code"] == 1006
 
 
 async def test_broken_frames_are_replayed_broken() -> None:
@@ -110,7 +111,7 @@ async def test_broken_frames_are_replayed_broken() -> None:
     last = anyio.Event()
     recorder.subscribe(lambda item: last.set() if item.data == {"type": "last"} else None)
     async with replaying(scripts_of(records), pace=VIRTUAL) as (url, _), connect(url, recorder=recorder):
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             await last.wait()
     came = [item for item in recorder.records() if item.kind in (Kind.EVENT, Kind.MALFORMED)]
     assert [(item.kind, item.data) for item in came] == [(item.kind, item.data) for item in records]
@@ -121,7 +122,7 @@ async def test_a_capture_of_a_replay_equals_the_recording() -> None:
     original = a_turn(close=close)
     async with replaying(scripts_of(original), pace=VIRTUAL) as (url, _), ChatTester(url) as tester:
         await tester.send_raw({"type": "user_message", "content": "hi"})
-        await tester.wait_until_closed(5)
+        await tester.wait_until_closed(30)
         captured = list(tester.records)
     assert [(r.kind, r.direction, r.data) for r in captured[1:]] == [
         (r.kind, r.direction, r.data) for r in original[1:]
@@ -138,7 +139,7 @@ async def test_a_client_that_is_no_websocket_is_answered_and_harms_nobody() -> N
             await stream.send(b"\x00\x01\x02nonsense\r\n\r\n")
         async with ChatTester(url) as tester:
             await tester.send("hi")
-            await tester.wait_for_completion(5)
+            await tester.wait_for_completion(30)
 
 
 async def test_another_dialect_names_the_messages_to_wait_for() -> None:
@@ -154,7 +155,7 @@ async def test_another_dialect_names_the_messages_to_wait_for() -> None:
     ):
         await tester.send_raw({"kind": "something else"})
         await tester.send("")
-        assert (await tester.wait_for_completion(5)).data == {"kind": "answer"}
+        assert (await tester.wait_for_completion(30)).data == {"kind": "answer"}
 
 
 async def test_nothing_to_replay_is_refused() -> None:

@@ -94,7 +94,7 @@ async def until(recorder: Recorder, name: str) -> Record:
             came.set()
 
     unsubscribe = recorder.subscribe(look)
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         await came.wait()
     unsubscribe()
     return found[0]
@@ -111,7 +111,7 @@ async def ask_for(connection: Connection, message: dict[str, Any], answer: str) 
 async def test_a_tester_chats_over_socketio(socketio_url: str) -> None:
     async with ChatTester(socketio_url, dialect=CHAT, open_connection=connect_socketio) as tester:
         await tester.send("one two", thread_id="s1")
-        await tester.wait_for_completion(10)
+        await tester.wait_for_completion(30)
         assert list(tester.events) == [
             {"event": "chat_chunk", "data": {"content": "one"}},
             {"event": "chat_chunk", "data": {"content": "two"}},
@@ -155,7 +155,7 @@ async def test_several_arguments_are_a_list(socketio_url: str) -> None:
 async def test_a_disconnect_by_the_server_is_recorded_as_the_end(socketio_url: str) -> None:
     async with ChatTester(socketio_url, dialect=CHAT, open_connection=connect_socketio) as tester:
         await tester.send_raw({"event": "leave"})
-        closed = await tester.wait_until_closed(10)
+        closed = await tester.wait_until_closed(30)
     assert closed.note == "closed by the server"
     assert "disconnected namespace /" in closed.data["reason"]
 
@@ -179,7 +179,7 @@ async def test_a_server_that_is_no_socketio_server_is_an_error_in_time() -> None
 
     async with raw_server(script) as url:
         limits = ConnectionLimits(connect_timeout=0.2, close_timeout=0.1)
-        with anyio.fail_after(5), pytest.raises(ConnectionFailedError, match=r"no Socket\.IO session within 0\.2 s"):
+        with anyio.fail_after(60), pytest.raises(ConnectionFailedError, match=r"no Socket\.IO session within 0\.2 s"):
             async with connect_socketio(url, limits=limits):
                 pass
 

@@ -126,7 +126,7 @@ async def test_a_closed_queue_lets_running_turns_end_and_starts_no_other() -> No
         await stage.add(turn("a"), turn("b"))
         stage.queue.close()
         await stage.end("a")
-        with anyio.fail_after(5):
+        with anyio.fail_after(60):
             await stage.queue.wait_idle()
     assert stage.begun == ["a"]
 

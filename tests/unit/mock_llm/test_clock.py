@@ -17,7 +17,7 @@ async def test_a_frozen_clock_wakes_sleepers_in_the_order_of_their_deadlines() -
         await clock.sleep_until(start + seconds)
         woken.append(seconds)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             for seconds in (3.0, 1.0, 2.0):
                 tasks.start_soon(sleep, seconds)
@@ -31,7 +31,7 @@ async def test_a_frozen_clock_wakes_sleepers_in_the_order_of_their_deadlines() -
 
 async def test_freezing_catches_those_who_sleep_already() -> None:
     clock = ControlledClock()
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(clock.sleep_until, clock.now() + 3600)
             await anyio.wait_all_tasks_blocked()
@@ -47,7 +47,7 @@ async def test_a_thawed_clock_runs_on_from_where_it_stood() -> None:
     clock.advance(100)
     stood = clock.now()
     clock.thaw()
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         await clock.sleep_until(stood + 0.01)
     assert stood + 0.01 <= clock.now() < stood + 5
 
