@@ -69,6 +69,7 @@ class Gateway:
         hub = Hub()
         verifier = TokenVerifier(
             settings.jwt_keys,
+            public_keys=settings.jwt_public_keys,
             issuer=settings.jwt_issuer,
             audience=settings.jwt_audience,
             leeway=settings.jwt_leeway,

@@ -2,6 +2,7 @@
 
 GatewayError
 ├── SettingsError            the operator's: a setting is missing or wrong
+├── KeyRefusedError          the operator's: a key that should verify tokens is not good
 ├── BindError                the operator's: the address cannot be bound
 ├── TokenRefusedError        the client's: its token is not good
 ├── RequestError             the client's: this request cannot be done; the connection lives on
@@ -27,6 +28,15 @@ class SettingsError(GatewayError):
         self.name = name
         self.reason = reason
         super().__init__(f"{name}: {reason}")
+
+
+class KeyRefusedError(GatewayError):
+    """A key that should verify tokens is none, or is weak. The message never repeats the key."""
+
+    def __init__(self, kid: str, reason: str) -> None:
+        self.kid = kid
+        self.reason = reason
+        super().__init__(f"key {kid!r}: {reason}")
 
 
 class BindError(GatewayError):

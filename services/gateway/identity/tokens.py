@@ -1,4 +1,4 @@
-"""JSON Web Tokens (RFC 7519): checked against a fixed list of algorithms and keys chosen by `kid`."""
+"""JSON Web Tokens (RFC 7519): checked with the key that `kid` names, by that key's own algorithm."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -7,13 +7,8 @@ from typing import Any, Final, final
 import jwt
 
 from gateway.errors import TokenRefusedError
+from gateway.identity.keys import VerificationKey, collect_keys
 from gateway.identity.principal import Principal
-
-ALGORITHMS: Final = ("HS256",)
-"""The only algorithms taken. What a token's header asks for never widens this list (RFC 8725, section 3.1)."""
-
-MIN_KEY_BYTES: Final = 32
-"""RFC 7518, section 3.2: an HS256 key is at least as long as the hash."""
 
 DEFAULT_TENANT: Final = "default"
 _MAX_TOKEN_CHARACTERS: Final = 4096
@@ -37,15 +32,27 @@ class TokenVerifier:
 
     Args:
         keys: secret by key id; the first signs, all verify, which is how keys are rotated.
+        public_keys: PEM text by key id, of signers elsewhere. A key's kind fixes its algorithm.
         issuer: the `iss` a token must carry.
         audience: the `aud` a token must carry.
         leeway: seconds by which clocks may differ.
+
+    Raises:
+        KeyRefusedError: a key is not good.
     """
 
-    def __init__(self, keys: Mapping[str, bytes], *, issuer: str, audience: str, leeway: float = 0.0) -> None:
-        if not keys:
+    def __init__(
+        self,
+        keys: Mapping[str, bytes],
+        *,
+        public_keys: Mapping[str, str] | None = None,
+        issuer: str,
+        audience: str,
+        leeway: float = 0.0,
+    ) -> None:
+        self._keys = collect_keys(keys, public_keys or {})
+        if not self._keys:
             raise ValueError("at least one key is needed")
-        self._keys = dict(keys)
         self._issuer = issuer
         self._audience = audience
         self._leeway = leeway
@@ -59,10 +66,11 @@ class TokenVerifier:
         if not token or len(token) > _MAX_TOKEN_CHARACTERS:
             raise TokenRefusedError("there is no token, or it is too long")
         try:
+            key = self._key_of(token)
             claims = jwt.decode(
                 token,
-                self._key_of(token),
-                algorithms=list(ALGORITHMS),
+                key.key,
+                algorithms=[key.algorithm],
                 issuer=self._issuer,
                 audience=self._audience,
                 leeway=self._leeway,
@@ -72,7 +80,7 @@ class TokenVerifier:
             raise TokenRefusedError(_reason(error)) from None
         return _principal(claims)
 
-    def _key_of(self, token: str) -> bytes:
+    def _key_of(self, token: str) -> VerificationKey:
         kid = jwt.get_unverified_header(token).get("kid")
         if kid is None:
             return next(iter(self._keys.values()))
@@ -89,6 +97,8 @@ class TokenIssuer:
     def __init__(
         self, keys: Mapping[str, bytes], *, issuer: str, audience: str, wall: Callable[[], float] = time.time
     ) -> None:
+        if not keys:
+            raise ValueError("a secret to sign with is needed")
         self._kid, self._key = next(iter(keys.items()))
         self._issuer = issuer
         self._audience = audience
@@ -113,7 +123,7 @@ class TokenIssuer:
             "iat": int(min(now, now + lifetime)),
             "exp": now + lifetime,
         }
-        return jwt.encode(claims, self._key, algorithm=ALGORITHMS[0], headers={"kid": self._kid})
+        return jwt.encode(claims, self._key, algorithm="HS256", headers={"kid": self._kid})
 
 
 def _reason(error: jwt.PyJWTError) -> str:

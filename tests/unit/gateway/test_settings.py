@@ -1,8 +1,12 @@
 """Settings: read from strings, and an error names the variable and the reason."""
 
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gateway.errors import SettingsError
 from gateway.settings import Settings
@@ -11,13 +15,13 @@ KEYS = "main=" + "k" * 32
 
 
 def test_values_are_read_from_the_environment() -> None:
-    settings = Settings.from_environment({"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_PORT": "1234", "GATEWAY_MAX_STEPS": "2"})
-    assert (settings.port, settings.max_steps, settings.jwt_keys) == (1234, 2, {"main": b"k" * 32})
+    read = Settings.from_environment({"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_PORT": "1234", "GATEWAY_MAX_STEPS": "2"})
+    assert (read.port, read.max_steps, read.jwt_keys) == (1234, 2, {"main": b"k" * 32})
 
 
 def test_an_override_wins_over_the_environment() -> None:
-    settings = Settings.from_environment({"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_PORT": "1234"}, port=0, host=None)
-    assert (settings.port, settings.host) == (0, "127.0.0.1")
+    read = Settings.from_environment({"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_PORT": "1234"}, port=0, host=None)
+    assert (read.port, read.host) == (0, "127.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -29,7 +33,10 @@ def test_an_override_wins_over_the_environment() -> None:
         pytest.param({"GATEWAY_JWT_KEYS": "main=short"}, "shorter than 32 bytes", id="weak key"),
         pytest.param({"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_PORT": "x"}, "GATEWAY_PORT", id="port that is no number"),
         pytest.param({"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_PORT": "70000"}, "65535", id="port out of range"),
-        pytest.param({"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_PROT": "1"}, "no such setting", id="misspelt name"),
+        pytest.param({"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_PROT": "1"}, "the nearest is port", id="misspelt name"),
+        pytest.param({"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_LOG_LEVEL": "loud"}, "GATEWAY_LOG_LEVEL", id="no such level"),
+        pytest.param({"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_CHANNELS": "guide"}, "GATEWAY_CHANNELS", id="not JSON"),
+        pytest.param({"GATEWAY_JWT_PUBLIC_KEYS": '{"idp": "?"}'}, "GATEWAY_JWT_PUBLIC_KEYS: key 'idp'", id="not PEM"),
         pytest.param({"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_TOOL_TIMEOUT": "-1"}, "GATEWAY_TOOL_TIMEOUT", id="negative"),
     ],
 )
@@ -41,6 +48,89 @@ def test_a_wrong_value_is_named(environment: dict[str, str], words: str) -> None
 
 @pytest.mark.parametrize("shown", [repr, str])
 def test_secrets_are_not_shown(shown: Any) -> None:
-    settings = Settings.from_mapping({"jwt_keys": KEYS, "llm_api_key": "sk-secret"})
-    assert "kkkk" not in shown(settings)
-    assert "sk-secret" not in shown(settings)
+    held = Settings.from_mapping({"jwt_keys": KEYS, "llm_api_key": "sk-secret"})
+    assert "kkkk" not in shown(held)
+    assert "sk-secret" not in shown(held)
+
+
+TOML = """
+port = 1234
+max_steps = 2
+
+[channels]
+guide = ["*"]
+"""
+YAML = """
+port: 1234
+max_steps: 2
+channels: {guide: ["*"]}
+"""
+
+
+def written(folder: Path, name: str, text: str) -> str:
+    file = folder / name
+    file.write_text(text)
+    return str(file)
+
+
+@pytest.mark.parametrize(("name", "text"), [("gateway.toml", TOML), ("gateway.yaml", YAML), ("gateway.yml", YAML)])
+def test_a_file_sets_what_the_environment_does_not(tmp_path: Path, name: str, text: str) -> None:
+    variables = {
+        "GATEWAY_JWT_KEYS": KEYS,
+        "GATEWAY_MAX_STEPS": "3",
+        "GATEWAY_SETTINGS_FILE": written(tmp_path, name, text),
+    }
+    read = Settings.from_environment(variables)
+    assert (read.port, read.max_steps, read.channels) == (1234, 3, {"guide": ["*"]})
+
+
+def test_a_file_that_is_named_takes_the_place_of_the_one_in_the_environment(tmp_path: Path) -> None:
+    variables = {"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_SETTINGS_FILE": written(tmp_path, "one.toml", "port = 1")}
+    read = Settings.from_environment(variables, settings_file=written(tmp_path, "two.toml", "max_steps = 2"))
+    assert (read.port, read.max_steps) == (8000, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        pytest.param("a.toml", "prot = 1", "prot: there is no such setting; the nearest is port", id="misspelt"),
+        pytest.param("a.toml", "port = 'x'", "a.toml: port: ", id="wrong type"),
+        pytest.param("a.toml", "port = ", "is not TOML", id="not TOML"),
+        pytest.param("a.yaml", "a: [", "is not YAML", id="not YAML"),
+        pytest.param("a.yaml", "- port", "holds no settings", id="a list"),
+        pytest.param("a.yaml", "8000: port", "holds no settings", id="a name that is no text"),
+        pytest.param("a.ini", "port = 1", ".toml, .yaml or .yml", id="another kind"),
+        pytest.param("a.toml", "llm_api_key = 'sk-1'", "set GATEWAY_LLM_API_KEY", id="a secret"),
+        pytest.param("a.toml", "[jwt_keys]\nmain = 'k'", "set GATEWAY_JWT_KEYS", id="signing secrets"),
+        pytest.param("a.toml", "database_url = 'postgresql://u:p@h/d'", "set GATEWAY_DATABASE_URL", id="a password"),
+    ],
+)
+def test_a_wrong_file_is_named_with_the_reason(tmp_path: Path, name: str, text: str, words: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        Settings.from_environment({"GATEWAY_JWT_KEYS": KEYS}, settings_file=written(tmp_path, name, text))
+    assert str(error.value).startswith(str(tmp_path / name))
+    assert words in str(error.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="No such file"):
+        Settings.from_environment({"GATEWAY_JWT_KEYS": KEYS}, settings_file=tmp_path / "none.toml")
+
+
+@settings(max_examples=60)
+@given(st.text(), st.sampled_from([".toml", ".yaml"]))
+def test_any_file_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str, suffix: str) -> None:
+    file = tmp_path_factory.getbasetemp() / f"any{suffix}"
+    file.write_bytes(text.encode("utf-8", "surrogatepass"))
+    refusal: str | None = None
+    try:
+        Settings.from_environment({"GATEWAY_JWT_KEYS": KEYS}, settings_file=file)
+    except SettingsError as error:
+        refusal = str(error)
+    assert refusal is None or refusal.startswith(str(file))
+
+
+def test_every_setting_says_what_it_does() -> None:
+    schema = next(iter(msgspec.json.schema(Settings)["$defs"].values()))
+    silent = [name for name, field in schema["properties"].items() if not field.get("description")]
+    assert silent == []

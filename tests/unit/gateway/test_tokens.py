@@ -1,14 +1,24 @@
 """Tokens: what is taken, and everything that is not."""
 
+import hmac
 import time
 from typing import Any
 
 import jwt
 import pytest
-from hypothesis import given
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from jwt.utils import base64url_encode
 
-from gateway.errors import TokenRefusedError
+from gateway.errors import KeyRefusedError, TokenRefusedError
+from gateway.identity.keys import ALGORITHMS, VerificationKey, public_key, secret_key
 from gateway.identity.tokens import TokenIssuer, TokenVerifier
 
 OLD = b"o" * 32
@@ -16,7 +26,7 @@ NEW = b"n" * 32
 VERIFIER = TokenVerifier({"new": NEW, "old": OLD}, issuer="house", audience="gateway")
 
 
-def sign(key: bytes = NEW, *, kid: str | None = "new", algorithm: str = "HS256", **changes: Any) -> str:
+def sign(key: Any = NEW, *, kid: str | None = "new", algorithm: str = "HS256", **changes: Any) -> str:
     claims: dict[str, Any] = {"sub": "alice", "iss": "house", "aud": "gateway", "exp": time.time() + 60}
     claims |= changes
     claims = {name: value for name, value in claims.items() if value is not ...}
@@ -48,6 +58,7 @@ def test_a_token_of_a_key_that_is_being_rotated_out_is_taken() -> None:
         pytest.param(sign(algorithm="HS384", key=b"n" * 48), "algorithm", id="another algorithm"),
         pytest.param(sign(exp=time.time() - 1), "expired", id="expired"),
         pytest.param(sign(exp=...), "required claim", id="no expiry"),
+        pytest.param(sign(exp=float("inf")), "not a token", id="an expiry without end"),
         pytest.param(sign(nbf=time.time() + 60), "not valid yet", id="not yet valid"),
         pytest.param(sign(aud="other"), "audience", id="another audience"),
         pytest.param(sign(iss="other"), "issuer", id="another issuer"),
@@ -70,6 +81,120 @@ def test_a_token_without_signature_is_refused() -> None:
         VERIFIER.verify(jwt.encode(claims, None, algorithm="none", headers={"kid": "new"}))
 
 
+SIGNERS: dict[str, Any] = {
+    "RS256": rsa.generate_private_key(public_exponent=65537, key_size=2048),
+    "ES256": ec.generate_private_key(ec.SECP256R1()),
+    "EdDSA": ed25519.Ed25519PrivateKey.generate(),
+}
+"""A signer elsewhere, by its algorithm, which is its key id, too."""
+
+
+def pem_of(private_key: Any) -> str:
+    text: bytes = private_key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return text.decode()
+
+
+PEMS = {algorithm: pem_of(key) for algorithm, key in SIGNERS.items()}
+MIXED = TokenVerifier({"new": NEW}, public_keys=PEMS, issuer="house", audience="gateway")
+
+
+def forge_hs256(kid: str, secret: bytes) -> str:
+    """A token signed by hand, since the library refuses to sign with what looks like a public key."""
+    claims = {"sub": "alice", "iss": "house", "aud": "gateway", "exp": time.time() + 60}
+    signed = jwt.encode(claims, "x" * 32, algorithm="HS256", headers={"kid": kid}).rpartition(".")[0]
+    return f"{signed}.{base64url_encode(hmac.digest(secret, signed.encode(), 'sha256')).decode()}"
+
+
+@pytest.mark.parametrize("algorithm", SIGNERS)
+def test_a_token_of_a_signer_elsewhere_is_taken(algorithm: str) -> None:
+    assert MIXED.verify(sign(SIGNERS[algorithm], kid=algorithm, algorithm=algorithm)).user_id == "alice"
+
+
+def test_shared_secrets_and_public_keys_verify_side_by_side() -> None:
+    assert MIXED.verify(sign()).user_id == "alice"
+
+
+def test_public_keys_alone_are_enough() -> None:
+    verifier = TokenVerifier({}, public_keys=PEMS, issuer="house", audience="gateway")
+    assert verifier.verify(sign(SIGNERS["ES256"], kid="ES256", algorithm="ES256")).user_id == "alice"
+
+
+@pytest.mark.parametrize("kid", SIGNERS)
+@pytest.mark.parametrize("form", ["as it is", "stripped"])
+def test_a_token_signed_with_the_text_of_a_public_key_is_refused(kid: str, form: str) -> None:
+    secret = PEMS[kid] if form == "as it is" else PEMS[kid].strip()
+    with pytest.raises(TokenRefusedError, match="algorithm"):
+        MIXED.verify(forge_hs256(kid, secret.encode()))
+
+
+def test_the_forgery_is_right_but_for_its_key() -> None:
+    assert MIXED.verify(forge_hs256("new", NEW)).user_id == "alice"
+
+
+@pytest.mark.parametrize("signed_with", SIGNERS)
+@pytest.mark.parametrize("named", [*SIGNERS, "new"])
+def test_a_key_is_used_with_its_own_algorithm_only(signed_with: str, named: str) -> None:
+    token = sign(SIGNERS[signed_with], kid=named, algorithm=signed_with)
+    taken = True
+    try:
+        MIXED.verify(token)
+    except TokenRefusedError:
+        taken = False
+    assert taken is (signed_with == named)
+
+
+def test_a_token_of_another_key_of_the_same_kind_is_refused() -> None:
+    stranger = ec.generate_private_key(ec.SECP256R1())
+    with pytest.raises(TokenRefusedError, match="signature"):
+        MIXED.verify(sign(stranger, kid="ES256", algorithm="ES256"))
+
+
+@pytest.mark.parametrize(
+    ("pem", "words"),
+    [
+        pytest.param("", "not a public key in PEM form", id="empty"),
+        pytest.param(PEMS["RS256"].replace("A", "?"), "not a public key in PEM form", id="damaged"),
+        pytest.param(
+            SIGNERS["ES256"].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode(),
+            "this is a private key",
+            id="private",
+        ),
+        pytest.param(
+            pem_of(rsa.generate_private_key(65537, 1024)),  # noqa: S505  a weak key, which is what is refused
+            "1024 bits, 2048 are the least",
+            id="weak",
+        ),
+        pytest.param(pem_of(ec.generate_private_key(ec.SECP384R1())), "not taken; take RSA", id="another curve"),
+    ],
+)
+def test_a_key_that_cannot_verify_is_refused_without_being_repeated(pem: str, words: str) -> None:
+    with pytest.raises(KeyRefusedError, match=words) as refused:
+        public_key("idp", pem)
+    assert "'idp'" in str(refused.value)
+    assert "BEGIN P" not in str(refused.value).replace("-----BEGIN PUBLIC KEY-----", "")
+
+
+@pytest.mark.parametrize(
+    ("secret", "words"),
+    [(b"short", "shorter than 32"), (PEMS["RS256"].encode(), "public keys go into jwt_public_keys")],
+)
+def test_a_secret_that_is_none_is_refused(secret: bytes, words: str) -> None:
+    with pytest.raises(KeyRefusedError, match=words):
+        secret_key("main", secret)
+
+
+def test_two_keys_of_one_name_are_refused() -> None:
+    with pytest.raises(KeyRefusedError, match="same key id"):
+        TokenVerifier({"RS256": NEW}, public_keys=PEMS, issuer="house", audience="gateway")
+
+
+@pytest.mark.parametrize("key", [secret_key("s", NEW), *(public_key(kid, pem) for kid, pem in PEMS.items())])
+def test_a_key_has_one_of_the_four_algorithms_and_does_not_show_itself(key: VerificationKey) -> None:
+    assert key.algorithm in ALGORITHMS
+    assert repr(key) == f"<VerificationKey {key.kid} {key.algorithm}>"
+
+
+@settings(max_examples=100)
 @given(st.text(max_size=200))
 def test_any_text_is_refused_and_never_breaks_the_verifier(text: str) -> None:
     with pytest.raises(TokenRefusedError):
