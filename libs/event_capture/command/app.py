@@ -1,7 +1,8 @@
 """`streamproof`: record, check and explain streams of events."""
 
 import sys
-from typing import Final
+from collections.abc import Sequence
+from typing import NoReturn
 
 import typer
 
@@ -10,31 +11,35 @@ from event_capture.command.check import check
 from event_capture.command.exit_codes import EPILOG, ExitCode
 from event_capture.errors import BadInputError, ConnectionFailedError, EventCaptureError
 
-app: Final = typer.Typer(
-    name="streamproof",
-    help="Prove what a real-time chat or agent backend streams: record it, check it against a contract, explain it.",
-    epilog=EPILOG,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-)
 
-
-@app.callback()
-def _streamproof() -> None:
-    """Commands stand below this one, also while there is only one of them."""
-
-
-app.command(epilog=EPILOG)(check)
-
-
-def run() -> None:
-    """Run the command and leave the process with its exit status. An error is one line, never a traceback."""
+def build() -> typer.Typer:
+    """The command with all its subcommands."""
+    app = typer.Typer(
+        name="streamproof",
+        help="Prove what a real-time chat or agent backend streams: record it, check it, explain it.",
+        epilog=EPILOG,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+    )
+    app.command(epilog=EPILOG)(check)
     for module in (report, contract_commands, io_commands):
         module.register(app)
+    return app
+
+
+def run(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and leave with its exit status. An error is one line, never a traceback.
+
+    Args:
+        arguments: what follows the command's name. None: what the process was started with.
+
+    Raises:
+        SystemExit: always; its code is an `ExitCode`.
+    """
     try:
-        app()
+        build()(args=arguments, prog_name="streamproof")
     except BadInputError as error:
         _leave(str(error), ExitCode.BAD_INPUT)
     except ConnectionFailedError as error:
@@ -43,8 +48,9 @@ def run() -> None:
         _leave(str(error), ExitCode.BAD_INPUT)
     except OSError as error:
         _leave(f"{error.filename or 'cannot read or write'}: {error.strerror or error}", ExitCode.BAD_INPUT)
+    sys.exit(int(ExitCode.HOLDS))
 
 
-def _leave(message: str, code: ExitCode) -> None:
+def _leave(message: str, code: ExitCode) -> NoReturn:
     sys.stderr.write(f"streamproof: {' '.join(message.split())}\n")
     sys.exit(int(code))

@@ -6,10 +6,11 @@ A clause holds per scope: one run, one thread, one user, one connection, or the 
 does.
 """
 
+from abc import ABCMeta, abstractmethod
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from msgspec import Struct
+from msgspec import Struct, StructMeta
 
 from event_capture.vocabulary.pointer import format_path
 
@@ -27,7 +28,11 @@ class Scope(StrEnum):
     RECORDING = "recording"
 
 
-class Clause(Struct, frozen=True, kw_only=True, tag_field="clause", omit_defaults=True):
+class _Abstract(StructMeta, ABCMeta):
+    """Structs that cannot be made before they say their words."""
+
+
+class Clause(Struct, metaclass=_Abstract, frozen=True, kw_only=True, tag_field="clause", omit_defaults=True):
     """What every clause has."""
 
     scope: Scope | None = None
@@ -47,13 +52,17 @@ class Clause(Struct, frozen=True, kw_only=True, tag_field="clause", omit_default
             text += f" unless {any_of(self.unless)}"
         return f"{text} per {self.scope}" if self.scope else text
 
+    @abstractmethod
     def words(self) -> str:
         """The clause without its guards and scope."""
-        raise NotImplementedError
 
     def events(self) -> Names:
         """Every event that the clause names, guards included. Empty: it speaks of all events."""
-        return (*self.when, *self.unless)
+        return (*self._named(), *self.when, *self.unless)
+
+    def _named(self) -> Names:
+        """Events that the clause itself names."""
+        return ()
 
     def __str__(self) -> str:
         return f"{self.section}: {self.sentence()}"
@@ -68,8 +77,8 @@ class Require(Clause, frozen=True, kw_only=True, tag="require"):
     def words(self) -> str:
         return any_of(self.event)
 
-    def events(self) -> Names:
-        return (*self.event, *self.when, *self.unless)
+    def _named(self) -> Names:
+        return self.event
 
 
 class Forbid(Clause, frozen=True, kw_only=True, tag="forbid"):
@@ -81,8 +90,8 @@ class Forbid(Clause, frozen=True, kw_only=True, tag="forbid"):
     def words(self) -> str:
         return any_of(self.event)
 
-    def events(self) -> Names:
-        return (*self.event, *self.when, *self.unless)
+    def _named(self) -> Names:
+        return self.event
 
 
 class Count(Clause, frozen=True, kw_only=True, tag="count"):
@@ -104,8 +113,8 @@ class Count(Clause, frozen=True, kw_only=True, tag="count"):
             amount = f"{self.at_least} to {self.at_most}"
         return f"{any_of(self.event)} {amount}"
 
-    def events(self) -> Names:
-        return (*self.event, *self.when, *self.unless)
+    def _named(self) -> Names:
+        return self.event
 
 
 class First(Clause, frozen=True, kw_only=True, tag="first"):
@@ -117,8 +126,8 @@ class First(Clause, frozen=True, kw_only=True, tag="first"):
     def words(self) -> str:
         return any_of(self.event)
 
-    def events(self) -> Names:
-        return (*self.event, *self.when, *self.unless)
+    def _named(self) -> Names:
+        return self.event
 
 
 class Last(Clause, frozen=True, kw_only=True, tag="last"):
@@ -130,8 +139,8 @@ class Last(Clause, frozen=True, kw_only=True, tag="last"):
     def words(self) -> str:
         return any_of(self.event)
 
-    def events(self) -> Names:
-        return (*self.event, *self.when, *self.unless)
+    def _named(self) -> Names:
+        return self.event
 
 
 class Order(Clause, frozen=True, kw_only=True, tag="order"):
@@ -145,8 +154,8 @@ class Order(Clause, frozen=True, kw_only=True, tag="order"):
     def words(self) -> str:
         return f"{'all ' if self.every else ''}{any_of(self.before)} before {any_of(self.after)}"
 
-    def events(self) -> Names:
-        return (*self.before, *self.after, *self.when, *self.unless)
+    def _named(self) -> Names:
+        return (*self.before, *self.after)
 
 
 class Pair(Clause, frozen=True, kw_only=True, tag="pair"):
@@ -179,8 +188,8 @@ class Pair(Clause, frozen=True, kw_only=True, tag="pair"):
             text += f" keeping {format_path(self.keeping)}"
         return f"{text} abandoned by {any_of(self.abandoned)}" if self.abandoned else text
 
-    def events(self) -> Names:
-        return (*self.open, *self.close, *self.around, *self.abandoned, *self.when, *self.unless)
+    def _named(self) -> Names:
+        return (*self.open, *self.close, *self.around, *self.abandoned)
 
 
 class Refer(Clause, frozen=True, kw_only=True, tag="refer"):
@@ -199,8 +208,8 @@ class Refer(Clause, frozen=True, kw_only=True, tag="refer"):
         text = f"{any_of(self.event)} by {format_path(self.by)} to {any_of(self.to)} by {format_path(self.key)}"
         return f"{text} once" if self.once else text
 
-    def events(self) -> Names:
-        return (*self.event, *self.to, *self.when, *self.unless)
+    def _named(self) -> Names:
+        return (*self.event, *self.to)
 
 
 class Within(Clause, frozen=True, kw_only=True, tag="within"):
@@ -220,8 +229,8 @@ class Within(Clause, frozen=True, kw_only=True, tag="within"):
         by = " by " + " and ".join(map(format_path, self.by)) if self.by else ""
         return f"{any_of(self.start)} to {any_of(self.stop)}{by} within {format_duration(self.limit_ns)}"
 
-    def events(self) -> Names:
-        return (*self.start, *self.stop, *self.when, *self.unless)
+    def _named(self) -> Names:
+        return (*self.start, *self.stop)
 
 
 class Monotonic(Clause, frozen=True, kw_only=True, tag="monotonic"):
@@ -268,8 +277,8 @@ class Schema(Clause, frozen=True, kw_only=True, tag="schema"):
     def words(self) -> str:
         return any_of(self.event)
 
-    def events(self) -> Names:
-        return (*self.event, *self.when, *self.unless)
+    def _named(self) -> Names:
+        return self.event
 
 
 class After(Clause, frozen=True, kw_only=True, tag="after"):
@@ -282,8 +291,8 @@ class After(Clause, frozen=True, kw_only=True, tag="after"):
     def words(self) -> str:
         return f"{any_of(self.event)} only {any_of(self.only) if self.only else 'nothing'}"
 
-    def events(self) -> Names:
-        return (*self.event, *self.only, *self.when, *self.unless)
+    def _named(self) -> Names:
+        return (*self.event, *self.only)
 
 
 AnyClause = (

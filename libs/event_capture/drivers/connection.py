@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Protocol, final
 
@@ -13,7 +13,7 @@ import msgspec
 from event_capture.drivers.address import Handshake, parse_address
 from event_capture.drivers.frames import decode_binary, decode_text
 from event_capture.drivers.limits import ConnectionLimits
-from event_capture.drivers.observer import Observer
+from event_capture.drivers.observer import NO_CLOSE_FRAME, Observer
 from event_capture.errors import ConnectionEndedError, RecordingWriteError, SendTimeoutError
 from event_capture.recording.recorder import Recorder
 from event_capture.records import Record
@@ -119,7 +119,7 @@ class Connection:
 
     def abort(self) -> None:
         """Drop the socket without a close frame, as a network does that breaks."""
-        self._observer.closed(1006, "", "cut off by the client")
+        self._observer.closed(NO_CLOSE_FRAME, "", "cut off by the client")
         self._transport.abort()
 
     def _raise_if_ended(self) -> None:
@@ -173,16 +173,28 @@ async def connect(
     observer = Observer(recorder, connection=name or recorder.connection_name(user), user=user, limits=limits)
     async with open_transport(handshake, observer) as transport:
         connection = Connection(transport, observer)
+        async with closed_at_the_end(observer, connection.aclose):
+            yield connection
+
+
+@asynccontextmanager
+async def closed_at_the_end(observer: Observer, close: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Close when the block ends, also by an error, which comes out as it is. A block that is cancelled says no goodbye.
+
+    Args:
+        observer: where the end is written down, whichever it is.
+        close: closes properly.
+    """
+    try:
         try:
-            try:
-                yield connection
-            except Exception:
-                with suppress(RecordingWriteError):  # the error in flight says more
-                    await connection.aclose()
-                raise
-            await connection.aclose()
-        finally:
-            observer.closed(1006, "", "cut off by the client")
+            yield
+        except Exception:  # of whatever kind: it is the caller's own, and passed on
+            with suppress(RecordingWriteError):  # the error in flight says more
+                await close()
+            raise
+        await close()
+    finally:
+        observer.closed(NO_CLOSE_FRAME, "", "cut off by the client")
 
 
 def on_trio() -> bool:

@@ -7,7 +7,8 @@ both event loops, with times taken where frames arrive. The WebSocket transport 
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final, final
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -15,7 +16,14 @@ import anyio
 from anyio.abc import TaskStatus
 
 from event_capture.drivers.background import Background
-from event_capture.drivers.connection import Connection, Outgoing, Transport, handshake_for, open_transport
+from event_capture.drivers.connection import (
+    Connection,
+    Outgoing,
+    Transport,
+    closed_at_the_end,
+    handshake_for,
+    open_transport,
+)
 from event_capture.drivers.limits import ConnectionLimits
 from event_capture.drivers.observer import Observer
 from event_capture.drivers.socketio_codec import (
@@ -30,7 +38,7 @@ from event_capture.drivers.socketio_codec import (
     SocketIOCodec,
     event_data,
 )
-from event_capture.errors import ConnectionFailedError, RecordingWriteError
+from event_capture.errors import ConnectionFailedError
 from event_capture.recording.recorder import Recorder
 
 _MAX_REPLIES: Final = 64
@@ -151,17 +159,9 @@ async def connect_socketio(
     async with open_transport(handshake, observer) as transport, Background() as background:
         connection = Connection(transport, observer, _SocketIOOutgoing(codec))
         await background.start(_reply_task(transport, observer))
-        try:
-            try:
-                await _join(transport, observer, codec, auth, shown)
-                yield connection
-            except Exception:
-                with suppress(RecordingWriteError):  # the error in flight says more
-                    await _leave(connection, transport, codec)
-                raise
-            await _leave(connection, transport, codec)
-        finally:
-            observer.closed(1006, "", "cut off by the client")
+        async with closed_at_the_end(observer, partial(_leave, connection, transport, codec)):
+            await _join(transport, observer, codec, auth, shown)
+            yield connection
 
 
 def _endpoint(url: str, path: str) -> str:

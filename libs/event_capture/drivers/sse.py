@@ -14,11 +14,11 @@ from anyio.abc import TaskStatus
 
 from event_capture.drivers.address import describe_os_error
 from event_capture.drivers.background import Background
-from event_capture.drivers.connection import Connection, Outgoing
+from event_capture.drivers.connection import Connection, Outgoing, closed_at_the_end
 from event_capture.drivers.limits import ConnectionLimits
 from event_capture.drivers.observer import NO_CLOSE_FRAME, Observer
 from event_capture.drivers.sse_codec import SseEvent, SseParser, record_of
-from event_capture.errors import ConnectionFailedError, HandshakeRejectedError, RecordingWriteError
+from event_capture.errors import ConnectionFailedError, HandshakeRejectedError
 from event_capture.recording.recorder import Recorder
 from event_capture.records import Kind
 
@@ -96,16 +96,8 @@ async def connect_sse(
         reading = _Reading(client, request, body, observer, transport, shown)
         await background.start(reading.run)
         connection = Connection(transport, observer, _NothingToSend())
-        try:
-            try:
-                yield connection
-            except Exception:
-                with suppress(RecordingWriteError):  # the error in flight says more
-                    await connection.aclose()
-                raise
-            await connection.aclose()
-        finally:
-            observer.closed(NO_CLOSE_FRAME, "", "cut off by the client")
+        async with closed_at_the_end(observer, connection.aclose):
+            yield connection
 
 
 async def _request(

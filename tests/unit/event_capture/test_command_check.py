@@ -7,19 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from event_capture.recording import encode_record
-from event_capture.records import Record
+from unit.event_capture.command_line import streamproof, write
 from unit.event_capture.streams import TURN, turn
-
-
-def streamproof(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "event_capture", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-
-def write(path: Path, records: list[Record]) -> Path:
-    path.write_bytes(b"".join(encode_record(record) + b"\n" for record in records))
-    return path
 
 
 @pytest.mark.parametrize(
@@ -34,6 +23,13 @@ def test_status_of_a_whole_recording(tmp_path: Path, names: tuple[str, ...], sta
     assert (done.returncode, done.stderr) == (status, "")
     assert said in done.stdout
     assert "\x1b" not in done.stdout
+
+
+def test_it_runs_as_a_process_of_its_own(tmp_path: Path) -> None:
+    recording = write(tmp_path / "r.jsonl", turn("agent_started"))
+    command = [sys.executable, "-m", "event_capture", "check", str(recording)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_a_recording_without_its_end_is_inconclusive(tmp_path: Path) -> None:

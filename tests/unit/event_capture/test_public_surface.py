@@ -1,6 +1,8 @@
 """What the package hands out, and what it costs to import it."""
 
+import ast
 import importlib
+import inspect
 import subprocess
 import sys
 
@@ -18,12 +20,33 @@ def test_every_public_name_is_there(name: str) -> None:
     assert value is not None
 
 
+def test_type_checkers_are_told_the_same_names_from_the_same_modules() -> None:
+    """Names are loaded late, so what `from event_capture import X` means is written down twice."""
+    body = ast.parse(inspect.getsource(event_capture)).body
+    (typed,) = [node for node in body if isinstance(node, ast.If)]
+    told = {
+        alias.name: (node.module or "").removeprefix("event_capture.")
+        for node in typed.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert told == event_capture._HOMES
+    assert sorted(told) == sorted(event_capture.__all__)
+
+
+def test_one_import_is_enough_to_capture_check_and_explain() -> None:
+    needed = {"connect", "ChatTester", "Dialect", "open_testers", "Recorder", "Redaction", "read_recording"}
+    needed |= {"load_contract", "Checker", "assert_contract", "assert_websocket_events_sent", "render_text"}
+    assert needed <= set(event_capture.__all__)
+    assert needed <= set(dir(event_capture))
+
+
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         event_capture.nothing  # noqa: B018  the look-up is the test
 
 
-@pytest.mark.parametrize("module", ["contract", "checker", "vocabulary"])
+@pytest.mark.parametrize("module", ["contract", "checker", "drivers", "recording", "vocabulary"])
 def test_what_a_module_lists_it_has(module: str) -> None:
     loaded = importlib.import_module(f"event_capture.{module}")
     assert [name for name in loaded.__all__ if not hasattr(loaded, name)] == []
