@@ -5,7 +5,7 @@ Needs no pytest; the fixtures of a test suite are two lines around `running_gate
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -49,6 +49,12 @@ class RunningGateway:
     settings: Settings
     stop: Callable[[], None]
     """Begins to stop the gateway, as a signal would, and returns at once."""
+    tenant_id: str = DEFAULT_TENANT
+    """The tenant of the tokens, unless they name another."""
+
+    def of_tenant(self, tenant_id: str) -> "RunningGateway":
+        """The same gateway as another tenant sees it: nothing of one test is there for the next."""
+        return replace(self, tenant_id=tenant_id)
 
     @property
     def ws_url(self) -> str:
@@ -59,7 +65,7 @@ class RunningGateway:
         self,
         user_id: str = "alice",
         *,
-        tenant_id: str = DEFAULT_TENANT,
+        tenant_id: str | None = None,
         roles: Iterable[str] = ("user",),
         lifetime: float = 3600.0,
     ) -> str:
@@ -67,7 +73,7 @@ class RunningGateway:
         issuer = TokenIssuer(
             self.settings.jwt_keys, issuer=self.settings.jwt_issuer, audience=self.settings.jwt_audience
         )
-        return issuer.mint(user_id, tenant_id=tenant_id, roles=roles, lifetime=lifetime)
+        return issuer.mint(user_id, tenant_id=tenant_id or self.tenant_id, roles=roles, lifetime=lifetime)
 
     def headers(self, user_id: str = "alice", **claims: Any) -> dict[str, str]:
         """The handshake header with a token; `claims` as for `token`."""

@@ -1,5 +1,6 @@
 """When the model or its tool calls go wrong: the turn says so, and the next turn on the same connection is whole."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,23 @@ rules:
     reply: [{text: ["one", "two", "three"]}]
     fault: {kind: stall, after_event: 2}
 """
+
+
+@pytest.fixture(scope="module")
+async def module_tools_gateway(
+    anyio_backend: object, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RunningGateway]:
+    assert anyio_backend
+    async with (
+        running_mock_llm(TOOLS) as llm,
+        running_gateway(make_settings(tmp_path_factory.mktemp("tools"), llm.openai_url)) as running,
+    ):
+        yield running
+
+
+@pytest.fixture
+def tools_gateway(module_tools_gateway: RunningGateway, tenant_id: str) -> RunningGateway:
+    return module_tools_gateway.of_tenant(tenant_id)
 
 
 async def one_turn(gateway: RunningGateway, content: str) -> list[dict[str, Any]]:
@@ -128,13 +146,9 @@ async def test_a_model_that_never_stops_calling_tools_meets_the_turn_limit(tmp_p
     ],
 )
 async def test_a_wrong_tool_call_is_reported_in_its_pair_and_the_turn_goes_on(
-    tmp_path: Path, content: str, words: str
+    tools_gateway: RunningGateway, content: str, words: str
 ) -> None:
-    async with (
-        running_mock_llm(TOOLS) as llm,
-        running_gateway(make_settings(tmp_path, llm.openai_url)) as gateway,
-    ):
-        events = await one_turn(gateway, content)
+    events = await one_turn(tools_gateway, content)
     completed = next(event for event in events if event["type"] == "tool_completed")
     executing = next(event for event in events if event["type"] == "tool_executing")
     assert completed["payload"]["status"] == "error"
@@ -143,12 +157,8 @@ async def test_a_wrong_tool_call_is_reported_in_its_pair_and_the_turn_goes_on(
     assert events[-1]["type"] == "agent_completed"
 
 
-async def test_tools_of_one_answer_are_paired_by_their_ids(tmp_path: Path) -> None:
-    async with (
-        running_mock_llm(TOOLS) as llm,
-        running_gateway(make_settings(tmp_path, llm.openai_url)) as gateway,
-    ):
-        events = await one_turn(gateway, "two tools")
+async def test_tools_of_one_answer_are_paired_by_their_ids(tools_gateway: RunningGateway) -> None:
+    events = await one_turn(tools_gateway, "two tools")
     results = {event["payload"]["tool_name"]: event["payload"] for event in events if event["type"] == "tool_completed"}
     assert results["calculator"]["result"]["value"] == 42
     assert results["search"]["result"]["results"][0]["id"] == "latency-percentiles"
@@ -197,13 +207,12 @@ async def test_a_call_that_was_refused_for_good_is_not_tried_again(tmp_path: Pat
     assert (events[-1]["payload"]["code"], calls) == ("model_refused", 1)
 
 
-async def test_a_model_that_keeps_failing_is_left_alone_for_a_while(
-    gateway: RunningGateway, llm: RunningMockLLM
-) -> None:
-    for _ in range(gateway.settings.breaker_failures):
-        await one_turn(gateway, "please break off")
-    calls = len(llm.requests())
-    events = await one_turn(gateway, QUESTION)
+async def test_a_model_that_keeps_failing_is_left_alone_for_a_while(llm: RunningMockLLM, tmp_path: Path) -> None:
+    async with running_gateway(make_settings(tmp_path, llm.openai_url, breaker_failures=2)) as gateway:
+        for _ in range(2):
+            await one_turn(gateway, "please break off")
+        calls = len(llm.requests())
+        events = await one_turn(gateway, QUESTION)
     assert events[-1]["payload"]["code"] == "model_unreachable"
     assert "repeated failures" in events[-1]["payload"]["text"]
     assert len(llm.requests()) == calls

@@ -71,17 +71,17 @@ class Client:
         return [name for name, _ in self.received]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture
-async def gateway(anyio_backend: str, postgres_url: str) -> AsyncIterator[RunningGateway]:
+@pytest.fixture(scope="module")
+async def module_gateway(anyio_backend: str, module_postgres_url: str) -> AsyncIterator[RunningGateway]:
     assert anyio_backend == "asyncio"
     async with (
         running_mock_llm(SCENARIO) as llm,
-        running_gateway(make_settings(postgres_url, llm.openai_url)) as running,
+        running_gateway(make_settings(module_postgres_url, llm.openai_url)) as running,
     ):
         yield running
 
@@ -126,7 +126,7 @@ async def test_messages_are_stored(gateway: RunningGateway, history: History) ->
     async with connected(gateway) as client:
         await client.say("Test persistence", "test-persist-001")
         await client.wait_for("chat_complete")
-    messages = await history.get_history(ThreadAddress("default", "aria", "test-persist-001"))
+    messages = await history.get_history(ThreadAddress(gateway.tenant_id, "aria", "test-persist-001"))
     assert [(message.role, message.content) for message in messages] == [
         ("user", "Test persistence"),
         ("assistant", "Hello! I am here."),
@@ -142,7 +142,7 @@ async def test_chunks_come_in_order(gateway: RunningGateway) -> None:
 
 
 async def test_a_session_is_made_on_first_use(gateway: RunningGateway, history: History) -> None:
-    address = ThreadAddress("default", "aria", "auto-session")
+    address = ThreadAddress(gateway.tenant_id, "aria", "auto-session")
     assert await history.get(address) is None
     async with connected(gateway) as client:
         await client.say("Hello from a new session", "auto-session")
@@ -178,7 +178,7 @@ async def test_a_client_comes_back_to_its_session(gateway: RunningGateway, histo
         async with connected(gateway) as client:
             await client.say(words, "reconnect-001")
             await client.wait_for("chat_complete")
-    messages = await history.get_history(ThreadAddress("default", "aria", "reconnect-001"))
+    messages = await history.get_history(ThreadAddress(gateway.tenant_id, "aria", "reconnect-001"))
     assert [message.content for message in messages if message.role == "user"] == ["First message", "Second message"]
 
 

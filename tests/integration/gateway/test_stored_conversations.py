@@ -1,7 +1,6 @@
 """What a turn leaves in the database, on SQLite and on PostgreSQL."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -15,91 +14,101 @@ from mock_llm.testing import RunningMockLLM
 pytestmark = pytest.mark.anyio
 
 QUESTION = "Analyse my system performance"
-TALK = ThreadAddress("default", "alice", "talk")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'gateway.sqlite3'}"
-    return str(request.getfixturevalue("postgres_url"))
+        return f"sqlite:///{tmp_path_factory.mktemp('stored') / 'gateway.sqlite3'}"
+    return str(request.getfixturevalue("module_postgres_url"))
 
 
-@pytest.fixture
-async def stored_gateway(llm: RunningMockLLM, database_url: str) -> AsyncIterator[RunningGateway]:
+@pytest.fixture(scope="module")
+async def module_gateway(llm: RunningMockLLM, database_url: str) -> AsyncIterator[RunningGateway]:
     async with running_gateway(make_settings(database_url, llm.openai_url)) as running:
         yield running
 
 
 @pytest.fixture
-async def history(stored_gateway: RunningGateway) -> AsyncIterator[History]:
-    async with Database.open(stored_gateway.settings.database_url, threads=2) as database:
+def talk(gateway: RunningGateway) -> ThreadAddress:
+    return ThreadAddress(gateway.tenant_id, "alice", "talk")
+
+
+@pytest.fixture
+async def history(gateway: RunningGateway) -> AsyncIterator[History]:
+    async with Database.open(gateway.settings.database_url, threads=2) as database:
         yield History(database)
 
 
-async def test_question_and_answer_are_in_the_history(stored_gateway: RunningGateway, history: History) -> None:
-    async with ChatClient.connect(stored_gateway.ws_url, headers=stored_gateway.headers()) as client:
+async def test_question_and_answer_are_in_the_history(
+    gateway: RunningGateway, history: History, talk: ThreadAddress
+) -> None:
+    async with ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client:
         await client.receive()
         events = await client.chat(QUESTION, thread_id="talk")
-    messages = await history.get_history(TALK)
+    messages = await history.get_history(talk)
     assert [(message.role, message.content) for message in messages] == [
         ("user", QUESTION),
         ("assistant", events[-1]["payload"]["text"]),
     ]
 
 
-async def test_the_log_holds_every_event_to_the_byte(stored_gateway: RunningGateway, history: History) -> None:
-    async with ChatClient.connect(stored_gateway.ws_url, headers=stored_gateway.headers()) as client:
+async def test_the_log_holds_every_event_to_the_byte(
+    gateway: RunningGateway, history: History, talk: ThreadAddress
+) -> None:
+    async with ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client:
         await client.receive()
         events = await client.chat(QUESTION, thread_id="talk")
-    frames = await history.get_frames(TALK.thread_key, after_seq=0, limit=1000)
+    frames = await history.get_frames(talk.thread_key, after_seq=0, limit=1000)
     assert [seq for seq, _ in frames] == [event["seq"] for event in events]
     assert all(event["id"] in frame for event, (_, frame) in zip(events, frames, strict=True))
 
 
-async def test_the_thread_is_made_on_first_use(stored_gateway: RunningGateway, history: History) -> None:
-    assert await history.get(TALK) is None
-    async with ChatClient.connect(stored_gateway.ws_url, headers=stored_gateway.headers()) as client:
+async def test_the_thread_is_made_on_first_use(gateway: RunningGateway, history: History, talk: ThreadAddress) -> None:
+    assert await history.get(talk) is None
+    async with ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client:
         await client.receive()
         events = await client.chat(QUESTION, thread_id="talk")
-    thread = await history.get(TALK)
+    thread = await history.get(talk)
     assert thread is not None
     assert thread.last_seq == events[-1]["seq"]
 
 
-async def test_a_history_pages_backwards(stored_gateway: RunningGateway, history: History) -> None:
-    async with ChatClient.connect(stored_gateway.ws_url, headers=stored_gateway.headers()) as client:
+async def test_a_history_pages_backwards(gateway: RunningGateway, history: History, talk: ThreadAddress) -> None:
+    async with ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client:
         await client.receive()
         for number in range(3):
             await client.chat(f"Question {number}", thread_id="talk")
-    newest = await history.get_history(TALK, limit=4)
-    older = await history.get_history(TALK, before_seq=newest[0].seq, limit=4)
+    newest = await history.get_history(talk, limit=4)
+    older = await history.get_history(talk, before_seq=newest[0].seq, limit=4)
     assert [message.role for message in older + newest] == ["user", "assistant"] * 3
 
 
-async def test_words_of_a_user_are_stored_as_words(stored_gateway: RunningGateway, history: History) -> None:
+async def test_words_of_a_user_are_stored_as_words(
+    gateway: RunningGateway, history: History, talk: ThreadAddress
+) -> None:
     content = "'; DROP TABLE messages; -- \u2028 \U0001f600"
-    async with ChatClient.connect(stored_gateway.ws_url, headers=stored_gateway.headers()) as client:
+    async with ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client:
         await client.receive()
         await client.chat(content, thread_id="talk")
-    messages = await history.get_history(TALK)
+    messages = await history.get_history(talk)
     assert messages[0].content == content
 
 
-async def test_a_thread_name_of_another_user_is_another_thread(
-    stored_gateway: RunningGateway, history: History
-) -> None:
+async def test_a_thread_name_of_another_user_is_another_thread(gateway: RunningGateway, history: History) -> None:
     for user in ("alice", "bob"):
-        async with ChatClient.connect(stored_gateway.ws_url, headers=stored_gateway.headers(user)) as client:
+        async with ChatClient.connect(gateway.ws_url, headers=gateway.headers(user)) as client:
             await client.receive()
             await client.chat(f"I am {user}", thread_id="talk")
-    messages = await history.get_history(ThreadAddress("default", "bob", "talk"))
+    messages = await history.get_history(ThreadAddress(gateway.tenant_id, "bob", "talk"))
     assert [message.content for message in messages if message.role == "user"] == ["I am bob"]
 
 
-async def test_tenants_with_the_same_user_never_meet(stored_gateway: RunningGateway, history: History) -> None:
-    headers = stored_gateway.headers(tenant_id="other")
-    async with ChatClient.connect(stored_gateway.ws_url, headers=headers) as client:
+async def test_tenants_with_the_same_user_never_meet(
+    gateway: RunningGateway, history: History, talk: ThreadAddress
+) -> None:
+    headers = gateway.headers(tenant_id="other")
+    async with ChatClient.connect(gateway.ws_url, headers=headers) as client:
         await client.receive()
         await client.chat(QUESTION, thread_id="talk")
-    assert await history.get_history(TALK) == []
+    assert await history.get_history(talk) == []

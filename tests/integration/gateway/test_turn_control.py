@@ -127,11 +127,13 @@ async def test_a_user_with_many_messages_does_not_hold_up_another(
 
 async def test_a_connection_ends_when_its_token_does(held_llm: RunningMockLLM, tmp_path: Path) -> None:
     settings = make_settings(tmp_path, held_llm.openai_url, expiry_interval=0.05)
-    async with running_gateway(settings) as gateway:
-        headers = gateway.headers(lifetime=4.0)
-        async with ChatClient.connect(gateway.ws_url, headers=headers) as client:
-            await client.receive()
-            ended = await client.wait_closed()
+    async with (
+        running_gateway(settings) as gateway,
+        ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client,
+    ):
+        await client.receive()
+        await client.send({"type": "auth", "token": gateway.token(lifetime=1.5)})
+        ended = await client.wait_closed()
     assert ended.code == 4401
     assert "expired" in ended.reason
 
@@ -140,10 +142,12 @@ async def test_a_fresh_token_keeps_the_connection(held_llm: RunningMockLLM, tmp_
     settings = make_settings(tmp_path, held_llm.openai_url, expiry_interval=0.05)
     async with (
         running_gateway(settings) as gateway,
-        ChatClient.connect(gateway.ws_url, headers=gateway.headers(lifetime=4.0)) as renewed,
-        ChatClient.connect(gateway.ws_url, headers=gateway.headers(lifetime=4.0)) as left_alone,
+        ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as renewed,
+        ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as left_alone,
     ):
         await renewed.receive()
+        for client in (renewed, left_alone):
+            await client.send({"type": "auth", "token": gateway.token(lifetime=1.5)})
         await renewed.send({"type": "auth", "token": gateway.token()})
         await left_alone.wait_closed()
         await renewed.send({"type": "ping"})
