@@ -127,10 +127,10 @@ class Capture:
     def _write_page(self, folder: Path, contract: "Contract | str | Path", report: "Report") -> None:
         from event_capture.contract import Contract, load_contract
         from event_capture.report.html import render_html
-        from event_capture.report.model import timelines_of
+        from event_capture.report.page.selection import page_timelines
 
         wanted = contract if isinstance(contract, Contract) else load_contract(str(contract))
-        timelines = timelines_of(self.recorder.records(), wanted.vocabulary)
+        timelines = page_timelines(self.recorder.records(), wanted, report)
         page = folder / f"{self._name}.{_file_name(wanted.name)}.html"
         page.write_text(render_html(report, timelines, wanted, recording=f"{self._name}.jsonl"), encoding="utf-8")
 

@@ -1,5 +1,6 @@
-"""Stand-ins for tests of code that captures events."""
+"""Stand-ins and short ways for tests of code that captures events."""
 
 from event_capture.testing.clock import ManualClock
+from event_capture.testing.command import Finished, streamproof
 
-__all__ = ["ManualClock"]
+__all__ = ["Finished", "ManualClock", "streamproof"]

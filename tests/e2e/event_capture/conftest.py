@@ -9,27 +9,24 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from e2e.event_capture.scenes import Open, Opened, Scene
+from event_capture.browser import HEADLESS_FLAGS
 
-FLAGS: Final = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where Chromium is."""
     found = next((path for path in map(shutil.which, NAMES) if path), None)
     if found is None:
         pytest.fail("no Chromium on the PATH; on Debian: apt-get update && apt-get install -y chromium")
+    return found
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+        started = playwright.chromium.launch(executable_path=chromium, args=list(HEADLESS_FLAGS))
         yield started
         started.close()
 
@@ -67,7 +64,7 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
         assert len([url for url in one.requests if url.startswith("file:")]) == 1
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def two_users() -> str:
     """Ada's turn holds the contract, Bob's loses the result of a tool."""
     scene = Scene()
@@ -78,7 +75,7 @@ def two_users() -> str:
     return scene.page()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def five_thousand() -> str:
     """Four users, 24 turns, more events than a page holds."""
     scene = Scene()
@@ -90,7 +87,7 @@ def five_thousand() -> str:
     return scene.page()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def hostile() -> str:
     """A server that sends markup and scripts wherever text may stand."""
     scene = Scene()

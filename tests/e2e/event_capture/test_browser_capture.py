@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from anyio.from_thread import start_blocking_portal
+from playwright.async_api import async_playwright
 from playwright.sync_api import Browser, Page
 
 from event_capture.blocking import blocking_replay
-from event_capture.browser import capturing
+from event_capture.browser import HEADLESS_FLAGS, capturing
 from event_capture.recording import Recorder
 from event_capture.recording.har import read_har
 from event_capture.records import Direction, Kind, Record
@@ -61,7 +63,29 @@ def test_a_page_is_recorded_both_ways(page: Page, gateway: str) -> None:
     recorder = Recorder()
     with capturing(page, recorder, user="alice"):
         assert page.evaluate(TALK, gateway) == ["welcome", "agent_started", "agent_completed"]
-    records = list(recorder.records())
+    assert_recorded(list(recorder.records()), gateway)
+
+
+def test_a_page_of_the_asyncio_api_is_recorded_both_ways(chromium: str, gateway: str) -> None:
+    recorder = Recorder()
+
+    async def visit() -> list[str]:
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=chromium, args=list(HEADLESS_FLAGS))
+            page = await browser.new_page()
+            with capturing(page, recorder, user="alice"):
+                names: list[str] = await page.evaluate(TALK, gateway)
+            await browser.close()
+        return names
+
+    # The synchronous API of the other tests keeps an event loop in this thread.
+    with start_blocking_portal("asyncio") as portal:
+        assert portal.call(visit) == ["welcome", "agent_started", "agent_completed"]
+    assert_recorded(list(recorder.records()), gateway)
+
+
+def assert_recorded(records: list[Record], gateway: str) -> None:
+    """The whole talk, from opening to close."""
     assert records[0].kind is Kind.OPEN
     assert records[0].data["url"] == gateway
     said = [(item.direction, item.data["type"]) for item in records if item.kind is Kind.EVENT]

@@ -2,56 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
+from e2e.event_capture.reading import EVERY_TITLE, NAMELESS, OUTLINE, TIMES, chosen, darkness, focused, level, tab_to
 from e2e.event_capture.scenes import Open, Scene
-
-TIMES: Final = "\N{MULTIPLICATION SIGN}"
-OUTLINE: Final = """(() => {
-  const {outlineStyle, outlineWidth} = getComputedStyle(document.activeElement);
-  return [outlineStyle, parseFloat(outlineWidth)];
-})()"""
-NAMELESS: Final = """
-  [...document.querySelectorAll('button, input, [role=option], [role=listbox], [role=grid], [role=dialog]')]
-    .filter(one => !one.getAttribute('aria-label') && !one.getAttribute('aria-labelledby') && !one.textContent.trim())
-    .map(one => one.outerHTML.slice(0, 80))
-"""
-
-
-def chosen(page: Page) -> str:
-    """What the timeline says is chosen."""
-    label = page.evaluate(
-        "document.getElementById(document.getElementById('timeline').getAttribute('aria-activedescendant'))"
-        "?.getAttribute('aria-label') ?? ''"
-    )
-    return str(label)
-
-
-def focused(page: Page) -> str:
-    return str(page.evaluate("document.activeElement.id"))
-
-
-def level(page: Page) -> float:
-    return float((page.locator("#zoom-level").text_content() or "").removesuffix(TIMES))
-
-
-def tab_to(page: Page, element: str, *, most: int = 40) -> None:
-    """Press Tab until an element has the focus."""
-    for _ in range(most):
-        page.keyboard.press("Tab")
-        if focused(page) == element:
-            return
-    pytest.fail(f"{element} is not within {most} steps of the Tab key")
-
-
-def darkness(page: Page) -> float:
-    """How dark the page is, from 0 to 1."""
-    rgb = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/[0-9.]+/g).slice(0, 3).map(Number)")
-    return 1 - float(sum(rgb)) / (3 * 255)
-
 
 # What it shows
 
@@ -384,10 +341,7 @@ def test_content_of_the_stream_runs_nothing(open_page: Open, hostile: str) -> No
     page = open_page(hostile).page
 
     page.locator("#list .line[data-place]").first.click()
-    seen = [page.locator("#panel-title").text_content()]
-    for _ in range(25):
-        page.get_by_role("button", name="Next", exact=False).last.click()
-        seen.append(page.locator("#panel-title").text_content())
+    seen = page.get_by_role("button", name="Next", exact=False).last.evaluate(EVERY_TITLE, 25)
     page.locator("#timeline .mark").first.hover()
 
     assert "<img src=x onerror=window.hacked=1>" in seen
@@ -476,7 +430,7 @@ def test_calls_that_follow_each_other_can_share_lanes_or_have_their_own(open_pag
 
 def test_the_last_of_many_events_is_one_key_away(open_page: Open, five_thousand: str) -> None:
     page = open_page(five_thousand).page
-    tab_to(page, "list", most=80)
+    page.locator("#list").focus()
 
     page.keyboard.press("End")
 
@@ -494,6 +448,7 @@ def test_nothing_is_wider_than_a_phone(open_page: Open, two_users: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_can_be_looked_at(open_page: Open, two_users: str, tmp_path: Path, scheme: Any) -> None:
+    """`--basetemp=DIR` says where the pictures are kept."""
     page = open_page(two_users, color_scheme=scheme).page
     page.keyboard.press("n")
 

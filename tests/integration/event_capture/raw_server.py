@@ -61,6 +61,17 @@ async def shake_hands(stream: anyio.abc.ByteStream, *, subprotocol: str = "", tr
     return request
 
 
+async def read_text(stream: anyio.abc.ByteStream) -> bytes:
+    """The payload of the next short text frame of the client, unmasked. RFC 6455, section 5.2."""
+    buffered = BufferedByteReceiveStream(stream)
+    first, length = await buffered.receive_exactly(2)
+    assert (first, length & 0x80) == (0x81, 0x80), "not a masked text frame in one piece"
+    mask = await buffered.receive_exactly(4)
+    payload = await buffered.receive_exactly(length & 0x7F) if length & 0x7F else b""
+    assert not buffered.buffer, "the client sent more than one frame at once"
+    return bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
+
+
 async def read_until_end(stream: anyio.abc.ByteStream) -> bytes:
     """Everything the client still sends, until it closes the socket."""
     received = b""

@@ -1,11 +1,10 @@
-"""`streamproof record`, `replay`, `import` and `export` as processes of their own."""
+"""`streamproof record`, `replay`, `import` and `export`."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,35 +12,22 @@ from pathlib import Path
 import pytest
 
 import event_capture.__main__
-import event_capture.command.io_commands  # the command finds it by its name
+from event_capture.blocking import blocking_replay
 from event_capture.recording import read_recording
 from event_capture.records import Direction, Kind
+from event_capture.replay import VIRTUAL, Pace, scripts_of
+from event_capture.testing import streamproof
 from integration.event_capture.recordings import a_recording
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "NO_COLOR": "1"}
-
-
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, event_capture.__main__.__file__, *map(str, arguments)]
-
-
-def streamproof(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(*arguments),
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-        env={**ENVIRONMENT, **environment},
-    )
+ASKED = '{"type":"user_message","content":"hi"}'
 
 
 @contextmanager
-def replaying(recording: Path, *options: str) -> Iterator[str]:
-    """The address of a replay in a process of its own. Its exit status must be 0."""
-    process = subprocess.Popen(
-        command("replay", recording, *options), stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
-    )
+def replay_process(recording: Path, *options: str) -> Iterator[str]:
+    """The address of `streamproof replay` in a process of its own. Its exit status must be 0."""
+    command = [sys.executable, event_capture.__main__.__file__, "replay", str(recording), *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT)
     assert process.stdout is not None
     with process:
         try:
@@ -51,11 +37,18 @@ def replaying(recording: Path, *options: str) -> Iterator[str]:
             assert process.wait(20) == 0
 
 
+@contextmanager
+def replaying(recording: Path, pace: Pace = VIRTUAL) -> Iterator[str]:
+    """The address of a replay in this process."""
+    with blocking_replay(scripts_of(read_recording(recording)), pace=pace) as url:
+        yield url
+
+
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_replay_is_recorded_and_holds_its_contract(tmp_path: Path, backend: str) -> None:
     good = a_recording(tmp_path / "good.jsonl")
     output = tmp_path / "again.jsonl.zst"
-    with replaying(good, "--time", "virtual", "--backend", backend) as url:
+    with replay_process(good, "--time", "virtual", "--backend", backend) as url:
         finished = streamproof(
             "record", url, "-o", output, "-m", "hi", "-c", "agent_turn", "--backend", backend, "--user", "u1"
         )
@@ -70,7 +63,7 @@ def test_a_replay_is_recorded_and_holds_its_contract(tmp_path: Path, backend: st
 
 def test_a_replay_that_breaks_its_contract_exits_with_1(tmp_path: Path) -> None:
     bad = a_recording(tmp_path / "bad.jsonl", completed=False)
-    with replaying(bad, "--time", "virtual") as url:
+    with replaying(bad) as url:
         finished = streamproof("record", url, "-o", tmp_path / "x.jsonl", "-m", "hi", "-c", "agent_turn")
     assert finished.returncode == 1, finished.stderr
     assert "tool_completed" in finished.stdout
@@ -79,9 +72,8 @@ def test_a_replay_that_breaks_its_contract_exits_with_1(tmp_path: Path) -> None:
 def test_a_recording_stops_at_the_event_it_was_told(tmp_path: Path) -> None:
     good = a_recording(tmp_path / "good.jsonl")
     output = tmp_path / "x.jsonl"
-    with replaying(good, "--time", "virtual") as url:
-        asked = '{"type":"user_message","content":"hi"}'
-        finished = streamproof("record", url, "-o", output, "--send", asked, "--until", "agent_completed")
+    with replaying(good) as url:
+        finished = streamproof("record", url, "-o", output, "--send", ASKED, "--until", "agent_completed")
     assert finished.returncode == 0, finished.stderr
     received = [
         r.data["type"] for r in read_recording(output) if r.kind is Kind.EVENT and r.direction is Direction.RECEIVED
@@ -92,14 +84,14 @@ def test_a_recording_stops_at_the_event_it_was_told(tmp_path: Path) -> None:
 def test_a_recording_stops_in_time(tmp_path: Path) -> None:
     good = a_recording(tmp_path / "good.jsonl")
     with replaying(good) as url:
-        finished = streamproof("record", url, "-o", tmp_path / "x.jsonl", "--for", "0.3")
+        finished = streamproof("record", url, "-o", tmp_path / "x.jsonl", "--for", "0.1")
     assert finished.returncode == 0, finished.stderr
 
 
 def test_a_turn_that_does_not_end_exits_with_4_and_keeps_the_recording(tmp_path: Path) -> None:
     good = a_recording(tmp_path / "good.jsonl")
-    with replaying(good, "--speed", "0.01") as url:
-        finished = streamproof("record", url, "-o", tmp_path / "x.jsonl", "-m", "hi", "--turn-timeout", "0.3")
+    with replaying(good, Pace(speed=0.01)) as url:
+        finished = streamproof("record", url, "-o", tmp_path / "x.jsonl", "-m", "hi", "--turn-timeout", "0.1")
     assert finished.returncode == 4, finished.stderr
     assert "still waiting for agent_completed or error_event" in finished.stderr
     assert len(list(read_recording(tmp_path / "x.jsonl"))) >= 3
@@ -125,10 +117,11 @@ def test_no_connection_exits_with_3_in_one_line_and_leaves_no_file(tmp_path: Pat
         (["export", "none.jsonl", "-o", "x.har"], "none.jsonl: cannot be read"),
     ],
 )
-def test_bad_input_is_one_line_and_never_a_traceback(tmp_path: Path, arguments: list[str], reason: str) -> None:
-    finished = subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=50, check=False, env=ENVIRONMENT, cwd=tmp_path
-    )
+def test_bad_input_is_one_line_and_never_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], reason: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    finished = streamproof(*arguments)
     assert finished.returncode in (2, 3)
     assert reason in finished.stderr
     assert finished.stderr.count("\n") == 1
@@ -164,15 +157,33 @@ def test_delays_are_measured_from_the_command_line(tmp_path: Path) -> None:
 
 
 def test_a_recording_survives_the_death_of_its_process(tmp_path: Path) -> None:
-    good = a_recording(tmp_path / "good.jsonl")
-    output = tmp_path / "live.jsonl"
-    asked = '{"type":"user_message","content":"hi"}'
+    good, output = a_recording(tmp_path / "good.jsonl"), tmp_path / "live.jsonl"
     with (
-        replaying(good, "--time", "virtual") as url,
-        subprocess.Popen(command("record", url, "-o", output, "--send", asked), env=ENVIRONMENT) as process,
+        replaying(good) as url,
+        subprocess.Popen(
+            [sys.executable, "-c", DYING, url, output],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
+        ) as process,
     ):
-        while not (output.exists() and b"agent_completed" in output.read_bytes()):
-            assert process.poll() is None
-            time.sleep(0.01)  # a file has no event to wait for; the test's own timeout ends this
+        assert process.stdout is not None
+        assert process.stdout.readline() == "written\n"
         process.kill()
     assert [record.data.get("type") for record in read_recording(output)][-1] == "agent_completed"
+
+
+DYING = """
+import sys
+from event_capture import Recorder, blocking_tester
+
+url, output = sys.argv[1:]
+# With room for one record in memory, reading them back waits for those on disk.
+with Recorder(output, max_records=1) as recorder, blocking_tester(url, recorder=recorder) as tester:
+    tester.send("hi")
+    tester.wait_for_completion()
+    list(recorder.records())
+    print("written", flush=True)
+    sys.stdin.read()
+"""

@@ -17,7 +17,14 @@ from event_capture.errors import ConnectionFailedError
 from event_capture.recording import Recorder
 from event_capture.records import Direction, Kind, Record
 from event_capture.tester import ChatTester
-from integration.event_capture.raw_server import close_frame, raw_server, read_until_end, shake_hands, text_frame
+from integration.event_capture.raw_server import (
+    close_frame,
+    raw_server,
+    read_text,
+    read_until_end,
+    shake_hands,
+    text_frame,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +38,7 @@ CHAT = Dialect(
 
 
 def chat_app() -> Any:
-    server = socketio.AsyncServer(async_mode="asgi", ping_interval=0.2, ping_timeout=5)
+    server = socketio.AsyncServer(async_mode="asgi", ping_interval=0.02, ping_timeout=5)
 
     async def connect(sid: str, environ: dict[str, Any], auth: Any) -> None:  # noqa: ARG001  the server passes three
         if auth == {"token": "wrong"}:
@@ -128,12 +135,33 @@ async def test_a_token_travels_in_the_header(socketio_url: str) -> None:
     assert answer.data["data"] == "Bearer secret"
 
 
-async def test_a_session_outlives_several_heartbeats(socketio_url: str) -> None:
+async def test_every_heartbeat_of_the_server_is_answered() -> None:
+    answers: list[bytes] = []
+
+    async def script(stream: anyio.abc.ByteStream) -> None:
+        await shake_hands(stream)
+        await stream.send(text_frame('0{"sid":"x","upgrades":[],"pingInterval":25000,"pingTimeout":20000}'))
+        await read_text(stream)
+        await stream.send(text_frame('40{"sid":"y"}'))
+        for _ in range(3):
+            await stream.send(text_frame("2"))
+            answers.append(await read_text(stream))
+        await stream.send(text_frame('42["alive",{}]'))
+        await read_until_end(stream)
+
     recorder = Recorder()
-    async with connect_socketio(socketio_url, recorder=recorder) as connection:
-        await anyio.sleep(0.7)  # the server pings every 0.2 s and this is about time passing
-        assert connection.close_record is None
-        await ask_for(connection, {"event": "whoami"}, "you_are")
+    async with raw_server(script) as url, anyio.create_task_group() as tasks:
+
+        async def capture() -> None:
+            async with connect_socketio(url, recorder=recorder):
+                await anyio.sleep_forever()
+
+        tasks.start_soon(capture)
+        await until(recorder, "alive")
+        tasks.cancel_scope.cancel()
+    assert answers == [b"3", b"3", b"3"]
+    said = [record.data for record in recorder.records() if record.kind in (Kind.EVENT, Kind.MALFORMED)]
+    assert said == [{"event": "alive", "data": {}}]
 
 
 async def test_bytes_in_an_event_are_recorded_as_base64(socketio_url: str) -> None:

@@ -1,10 +1,12 @@
 """Recordings for tests, written as lists of event names."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from event_capture.checker import Checker, Report, Violation
 from event_capture.contract import Contract, parse_contract
+from event_capture.recording import encode_record
 from event_capture.records import Direction, Kind, Record
 
 MILLISECOND = 1_000_000
@@ -94,6 +96,12 @@ def _payload(name: str) -> dict[str, Any]:
 def turn(*names: str, **settings: Any) -> list[Record]:
     """A connection with one question and these events, closed properly."""
     return Stream(**settings).open().ask().events(*names).close()
+
+
+def write(path: Path, records: Iterable[Record]) -> Path:
+    """Write a recording."""
+    path.write_bytes(b"".join(encode_record(record) + b"\n" for record in records))
+    return path
 
 
 def check(contract: Contract, records: Iterable[Record], *, complete: bool = True) -> Report:

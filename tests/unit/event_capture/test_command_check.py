@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from unit.event_capture.command_line import streamproof, write
-from unit.event_capture.streams import TURN, turn
+from event_capture.testing import streamproof
+from unit.event_capture.streams import TURN, turn, write
 
 
 @pytest.mark.parametrize(

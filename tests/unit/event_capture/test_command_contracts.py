@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from event_capture.contract import load_contract
-from unit.event_capture.command_line import streamproof, write
-from unit.event_capture.streams import TURN, turn
+from event_capture.testing import streamproof
+from unit.event_capture.streams import TURN, turn, write
 
 
 @pytest.fixture

@@ -225,7 +225,7 @@ def _clauses() -> st.SearchStrategy[AnyClause]:
     )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(_clauses(), max_size=6, unique_by=repr))
 def test_every_contract_survives_writing_and_reading(clauses: list[AnyClause]) -> None:
     contract = Contract(name="c", vocabulary=load_vocabulary("agent_turn"), clauses=tuple(clauses))
@@ -234,7 +234,7 @@ def test_every_contract_survives_writing_and_reading(clauses: list[AnyClause]) -
     assert again.vocabulary == contract.vocabulary
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.text(max_size=200) | st.binary(max_size=200))
 def test_no_text_makes_the_reader_fail_otherwise_than_by_saying_why(text: str | bytes) -> None:
     with contextlib.suppress(ValueError):

@@ -23,7 +23,7 @@ json_values = st.recursive(
 json_objects = st.dictionaries(st.text(max_size=8), json_values, max_size=5)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(json_objects)
 def test_every_json_object_is_an_event(data: dict[str, Any]) -> None:
     kind, decoded, note = decode_text(msgspec.json.encode(data))
@@ -31,7 +31,7 @@ def test_every_json_object_is_an_event(data: dict[str, Any]) -> None:
     assert decoded == data
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(json_objects, st.booleans())
 def test_how_json_is_written_does_not_matter(data: dict[str, Any], ascii_only: bool) -> None:
     kind, decoded, _ = decode_text(json.dumps(data, ensure_ascii=ascii_only, indent=1).encode())
@@ -39,14 +39,14 @@ def test_how_json_is_written_does_not_matter(data: dict[str, Any], ascii_only: b
     assert decoded == data
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.binary(max_size=200))
 def test_no_bytes_raise(payload: bytes) -> None:
     kind, _, note = decode_text(payload)
     assert (kind is Kind.EVENT) == (note == "")
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.text(min_size=1, max_size=5), json_values, json_values, st.integers(0, 3))
 def test_a_key_that_stands_twice_is_found_at_any_depth(key: str, one: Any, other: Any, depth: int) -> None:
     name = json.dumps(key)

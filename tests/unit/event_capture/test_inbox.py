@@ -54,7 +54,7 @@ class InboxMachine(RuleBasedStateMachine):
 
 
 TestInbox = InboxMachine.TestCase
-TestInbox.settings = settings(deadline=None)
+TestInbox.settings = settings(deadline=None, max_examples=40)
 
 
 def test_a_capacity_below_one_is_refused() -> None:

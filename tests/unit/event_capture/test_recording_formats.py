@@ -120,7 +120,7 @@ anything = st.recursive(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(anything, max_size=4))
 def test_no_archive_raises_anything_but_a_recording_error(
     tmp_path_factory: pytest.TempPathFactory, entries: list[Any]
@@ -151,7 +151,7 @@ records = st.lists(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(records)
 def test_a_recording_exported_as_har_comes_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, written: list[Record]
@@ -213,7 +213,7 @@ def test_a_line_that_is_no_object_is_a_malformed_record(tmp_path: Path) -> None:
     assert [record.kind for record in read_lines(path)] == [Kind.EVENT, Kind.MALFORMED, Kind.MALFORMED]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_anything_but_a_recording_error(
     tmp_path_factory: pytest.TempPathFactory, content: bytes
@@ -270,7 +270,7 @@ def test_a_suffix_that_says_nothing_is_refused(tmp_path: Path) -> None:
         write_recording([], tmp_path / "out.txt")
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 4 * 10**12))
 def test_a_moment_survives_its_text(milliseconds: int) -> None:
     assert moment_ns(format_moment(milliseconds * 1_000_000)) == milliseconds * 1_000_000

@@ -16,7 +16,7 @@ def parse(*chunks: bytes, max_event_bytes: int = 10_000) -> list[tuple[str, str,
 lines = st.text(st.characters(exclude_characters="\r\n\0", exclude_categories=["Cs"]), max_size=12)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(st.tuples(lines, st.lists(lines, min_size=1, max_size=3)), max_size=5),
     st.sampled_from(["\n", "\r\n", "\r"]),
@@ -34,14 +34,14 @@ def test_events_survive_any_line_end_and_any_cut(
     assert parse(*pieces) == [(name, "\n".join(body), "") for name, body in events]
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.binary(max_size=30), max_size=8))
 @example([b"\xef\xbb", b"\xbfdata: x\n\n"])
 def test_no_bytes_raise_and_cuts_change_nothing(chunks: list[bytes]) -> None:
     assert parse(*chunks) == parse(b"".join(chunks))
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.binary(max_size=50), max_size=8))
 def test_memory_is_bounded_whatever_comes(chunks: list[bytes]) -> None:
     assert all(len(data.encode()) <= 40 for _, data, broken in parse(*chunks, max_event_bytes=40) if not broken)
