@@ -1,4 +1,4 @@
-"""The command line: `gateway serve`, `token`, `migrate`, `check` and `asyncapi`.
+"""The command line: `gateway serve`, `token`, `migrate`, `check`, `settings`, `asyncapi` and `openapi`.
 
 Exit codes: 0 done or stopped by a signal, 1 the database, the model or the address is not to be had, 2 wrong usage or
 settings.
@@ -9,21 +9,25 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Annotated, Final, NoReturn
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn
 
 import anyio
 import msgspec
 import typer
+import uvloop
 from anyio.abc import TaskStatus
 from rich.console import Console
 
 from chat_protocol.asyncapi import asyncapi_document
+from gateway.endpoints.openapi import openapi_document
 from gateway.errors import BindError, GatewayError, ModelError, SettingsError, StorageError
 from gateway.identity.tokens import DEFAULT_TENANT, TokenIssuer
 from gateway.logs import log_to_stderr
 from gateway.model.llm_gateway import LLMGateway
 from gateway.server import serve as serve_gateway
 from gateway.settings import Settings
+from gateway.settings_table import settings_table
 from gateway.storage.database import Database
 from gateway.storage.migrating import check_revision
 from gateway.storage.migrating import migrate as migrate_database
@@ -34,6 +38,13 @@ EXIT_USAGE: Final = 2
 app: Final = typer.Typer(
     name="gateway", help="A chat gateway over WebSocket.", no_args_is_help=True, pretty_exceptions_enable=False
 )
+
+
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", help="TOML or YAML file with settings. [default: GATEWAY_SETTINGS_FILE]")
+]
+DatabaseURL = Annotated[str | None, typer.Option(help="sqlite:///FILE or postgresql://USER@HOST/NAME.")]
+ModelURL = Annotated[str | None, typer.Option(help="Base URL of the model's API, with its /v1.")]
 
 
 class Backend(StrEnum):
@@ -47,16 +58,24 @@ class Backend(StrEnum):
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to bind. [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option(help="Port to bind; 0 takes a free one. [default: 8000]")] = None,
-    database_url: Annotated[str | None, typer.Option(help="sqlite:///FILE or postgresql://USER@HOST/NAME.")] = None,
-    llm_base_url: Annotated[str | None, typer.Option(help="Base URL of the model's API, with its /v1.")] = None,
+    database_url: DatabaseURL = None,
+    llm_base_url: ModelURL = None,
     backend: Annotated[Backend, typer.Option(help="Event loop.")] = Backend.asyncio,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. [default: info]")] = None,
+    settings_file: SettingsFile = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT. Prints one JSON line with the URL when ready; logs go to stderr.
 
-    Every setting is also read from GATEWAY_* variables; GATEWAY_JWT_KEYS is required.
+    An option wins over its GATEWAY_* variable, a variable over the file. GATEWAY_JWT_KEYS is required.
     """
-    settings = _load(host=host, port=port, database_url=database_url, llm_base_url=llm_base_url, log_level=log_level)
+    settings = _load(
+        settings_file,
+        host=host,
+        port=port,
+        database_url=database_url,
+        llm_base_url=llm_base_url,
+        log_level=log_level,
+    )
     log_to_stderr(settings.log_level)
     _run(_serve_until_signal, settings, backend)
 
@@ -67,30 +86,35 @@ def token(
     tenant: Annotated[str, typer.Option(help="The user's tenant.")] = DEFAULT_TENANT,
     role: Annotated[list[str] | None, typer.Option(help="A role; may be given several times. [default: user]")] = None,
     lifetime: Annotated[float, typer.Option(help="Seconds until it expires.", min=1)] = 3600.0,
+    settings_file: SettingsFile = None,
 ) -> None:
     """Print a token signed with the first key of GATEWAY_JWT_KEYS."""
-    settings = _load()
+    settings = _load(settings_file)
+    if not settings.jwt_keys:
+        _fail(SettingsError("GATEWAY_JWT_KEYS", "is not set; a token is signed with the first secret in it"))
     issuer = TokenIssuer(settings.jwt_keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
     typer.echo(issuer.mint(user, tenant_id=tenant, roles=role or ["user"], lifetime=lifetime))
 
 
 @app.command()
 def migrate(
-    database_url: Annotated[str | None, typer.Option(help="sqlite:///FILE or postgresql://USER@HOST/NAME.")] = None,
+    database_url: DatabaseURL = None,
+    settings_file: SettingsFile = None,
 ) -> None:
     """Bring the database to the newest revision."""
-    settings = _load(database_url=database_url)
+    settings = _load(settings_file, database_url=database_url)
     _run(_migrate, settings)
     typer.echo("the database is up to date")
 
 
 @app.command()
 def check(
-    database_url: Annotated[str | None, typer.Option(help="sqlite:///FILE or postgresql://USER@HOST/NAME.")] = None,
-    llm_base_url: Annotated[str | None, typer.Option(help="Base URL of the model's API, with its /v1.")] = None,
+    database_url: DatabaseURL = None,
+    llm_base_url: ModelURL = None,
+    settings_file: SettingsFile = None,
 ) -> None:
     """Check the settings, the database and the model without serving."""
-    settings = _load(database_url=database_url, llm_base_url=llm_base_url)
+    settings = _load(settings_file, database_url=database_url, llm_base_url=llm_base_url)
     _run(_check, settings)
     typer.echo("settings, database and model are fine")
 
@@ -98,7 +122,19 @@ def check(
 @app.command()
 def asyncapi() -> None:
     """Print the protocol as an AsyncAPI 3 document."""
-    typer.echo(msgspec.json.format(msgspec.json.encode(asyncapi_document()), indent=2).decode())
+    _print_document(asyncapi_document())
+
+
+@app.command()
+def openapi() -> None:
+    """Print the HTTP side as an OpenAPI 3.1 document."""
+    _print_document(openapi_document())
+
+
+@app.command()
+def settings() -> None:
+    """Print every setting with its variable, default and meaning, as a Markdown table."""
+    typer.echo(settings_table())
 
 
 def main() -> None:
@@ -107,7 +143,7 @@ def main() -> None:
 
 
 def _run(work: Callable[[Settings], Awaitable[None]], settings: Settings, backend: Backend = Backend.asyncio) -> None:
-    options = {"use_uvloop": True} if backend is Backend.asyncio else {}
+    options = {"loop_factory": uvloop.new_event_loop} if backend is Backend.asyncio else {}
     try:
         anyio.run(work, settings, backend=backend.value, backend_options=options)
     except BaseExceptionGroup as group:
@@ -146,9 +182,13 @@ async def _cancel_on_signal(
             return
 
 
-def _load(**overrides: object) -> Settings:
+def _print_document(document: dict[str, Any]) -> None:
+    typer.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+
+
+def _load(settings_file: Path | None, **overrides: Any) -> Settings:
     try:
-        return Settings.from_environment(os.environ, **overrides)
+        return Settings.from_environment(os.environ, settings_file=settings_file, **overrides)
     except SettingsError as error:
         _fail(error)
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
 from starlette.responses import Response
 
 from chat_protocol.events import ErrorCode
+from gateway.endpoints.bodies import refusal
 
 _SCHEME: Final = "bearer "
 
@@ -21,10 +21,5 @@ def bearer_token(headers: Mapping[str, str]) -> str | None:
 
 def unauthorized(reason: str) -> Response:
     """401 with the reason."""
-    body = {"error": {"code": ErrorCode.UNAUTHENTICATED, "text": f"Not authenticated: {reason}."}}
-    return Response(
-        msgspec.json.encode(body),
-        status_code=401,
-        media_type="application/json",
-        headers={"www-authenticate": 'Bearer realm="streamproof"'},
-    )
+    headers = {"www-authenticate": 'Bearer realm="streamproof"'}
+    return refusal(401, ErrorCode.UNAUTHENTICATED, f"Not authenticated: {reason}.", headers=headers)

@@ -7,15 +7,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chat_protocol.events import ErrorCode
+from chat_protocol.messages import Identifier
 from gateway.application import Gateway
 from gateway.endpoints.authorization import bearer_token, unauthorized
+from gateway.endpoints.bodies import Publication, Published, json_response, refusal
 from gateway.errors import TokenRefusedError
 
 PUBLISHER_ROLE: Final = "publisher"
-
-
-class _Publication(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    content: str
 
 
 @final
@@ -32,18 +30,21 @@ class ChannelEndpoint:
         except TokenRefusedError as error:
             return unauthorized(error.reason)
         if PUBLISHER_ROLE not in principal.roles:
-            return _refused(403, ErrorCode.FORBIDDEN, f"Publishing needs the role {PUBLISHER_ROLE}.")
+            return refusal(403, ErrorCode.FORBIDDEN, f"Publishing needs the role {PUBLISHER_ROLE}.")
+        try:
+            channel = msgspec.convert(request.path_params["channel"], Identifier)
+        except msgspec.ValidationError:
+            return refusal(400, ErrorCode.INVALID_FIELD, "This is not the name of a channel.", field="channel")
         body = await self._body(request)
         if body is None:
             limit = self._gateway.settings.max_inbound_bytes
-            return _refused(413, ErrorCode.MESSAGE_TOO_LARGE, f"The body is larger than {limit} bytes.")
+            return refusal(413, ErrorCode.MESSAGE_TOO_LARGE, f"The body is larger than {limit} bytes.")
         try:
-            publication = msgspec.json.decode(body, type=_Publication)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            return _refused(400, ErrorCode.INVALID_MESSAGE, f"The body is not a publication: {error}.")
-        channel = request.path_params["channel"]
+            publication = msgspec.json.decode(body, type=Publication)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            return refusal(400, ErrorCode.INVALID_MESSAGE, f"The body is not a publication: {error}.")
         reached = self._gateway.switchboard.publish(principal.tenant_id, channel, publication.content)
-        return Response(msgspec.json.encode({"reached": reached}), status_code=202, media_type="application/json")
+        return json_response(Published(reached=reached), status=202)
 
     async def _body(self, request: Request) -> bytes | None:
         # Not `request.stream()`: a generator that is left in the middle is left to the garbage collector.
@@ -58,8 +59,3 @@ class ChannelEndpoint:
             parts.append(part)
             if not message.get("more_body", False):
                 return b"".join(parts)
-
-
-def _refused(status: int, code: ErrorCode, text: str) -> Response:
-    body = msgspec.json.encode({"error": {"code": code, "text": text}})
-    return Response(body, status_code=status, media_type="application/json")

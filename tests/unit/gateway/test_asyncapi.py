@@ -1,6 +1,7 @@
 """The AsyncAPI document: whole, current, and true to what the codec takes and makes."""
 
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -11,6 +12,12 @@ from chat_protocol.asyncapi import asyncapi_document
 from chat_protocol.events import AGENT_EVENTS
 
 DOCUMENT = asyncapi_document()
+OFFICIAL = msgspec.json.decode((Path(__file__).parent / "data" / "asyncapi-3.0.0.json").read_bytes())
+
+
+def faults(document: dict[str, Any]) -> list[str]:
+    """What the specification's own schema finds wrong, at most one fault."""
+    return [error.json_path for error in jsonschema.Draft7Validator(OFFICIAL).iter_errors(document)][:1]
 
 
 def references(value: Any) -> list[str]:
@@ -40,6 +47,18 @@ def test_the_document_that_is_shipped_is_the_one_that_the_structs_make() -> None
     assert shipped == msgspec.json.decode(msgspec.json.encode(DOCUMENT)), (
         "run: gateway asyncapi > services/gateway/asyncapi.json"
     )
+
+
+def test_the_document_fits_the_schema_of_the_specification() -> None:
+    assert faults(DOCUMENT) == []
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [("info", {"title": "no version"}), ("operations", {"take": {"action": "listen"}}), ("channels", {"chat": 5})],
+)
+def test_a_document_that_is_wrong_does_not_fit_it(place: str, value: dict[str, Any]) -> None:
+    assert faults(DOCUMENT | {place: value}) != []
 
 
 def test_every_reference_leads_somewhere() -> None:

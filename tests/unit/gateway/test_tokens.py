@@ -78,7 +78,7 @@ def test_a_bad_token_is_refused_with_its_reason(token: str, words: str) -> None:
 def test_a_token_without_signature_is_refused() -> None:
     claims = {"sub": "alice", "iss": "house", "aud": "gateway", "exp": time.time() + 60}
     with pytest.raises(TokenRefusedError):
-        VERIFIER.verify(jwt.encode(claims, None, algorithm="none", headers={"kid": "new"}))
+        VERIFIER.verify(jwt.encode(claims, "", algorithm="none", headers={"kid": "new"}))
 
 
 SIGNERS: dict[str, Any] = {
