@@ -4,14 +4,16 @@ import math
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Self, final
+from typing import Any, Final, Self, final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import anyio
 import httpx2
 import msgspec
 import openai
 from anyio import to_thread
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 from openai.types.chat import ChatCompletionChunk
 
 from chat_protocol.events import ErrorCode
@@ -19,7 +21,11 @@ from gateway.errors import ModelError
 from gateway.logs import get_logger
 from gateway.model.answer import AnswerPart
 from gateway.model.chunks import AnswerReader
+from gateway.model.transport import PooledTransport
 from gateway.settings import Settings
+
+_IDLE_SECONDS: Final = 5.0
+"""How long a connection to the model is kept for the next call; servers commonly close theirs soon after."""
 
 _RETRYABLE_STATUS = frozenset({408, 409, 429})
 
@@ -167,12 +173,29 @@ class AnswerStream:
 
 
 def _make_client(settings: Settings) -> AsyncOpenAI:
+    timeout = httpx2.Timeout(settings.llm_timeout, connect=settings.llm_connect_timeout)
+    transport = None
+    # Proxies are a matter of the client's own transport.
+    if not _has_proxy(settings.llm_base_url):
+        transport = PooledTransport(
+            httpx2.create_ssl_context(),
+            max_connections=settings.runs_in_all,
+            max_idle=settings.runs_in_all,
+            idle_seconds=_IDLE_SECONDS,
+        )
     return AsyncOpenAI(
         base_url=settings.llm_base_url,
         api_key=settings.llm_api_key,
         max_retries=0,  # retried by the caller, who knows whether something was shown already
-        timeout=httpx2.Timeout(settings.llm_timeout, connect=settings.llm_connect_timeout),
+        timeout=timeout,
+        http_client=DefaultAsyncHttpxClient(timeout=timeout, transport=transport),
     )
+
+
+def _has_proxy(url: str) -> bool:
+    parts = urlsplit(url)
+    proxies = getproxies()
+    return bool({parts.scheme, "all"} & proxies.keys()) and not proxy_bypass(parts.netloc)
 
 
 def _silent() -> ModelError:
