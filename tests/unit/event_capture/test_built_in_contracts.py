@@ -6,7 +6,9 @@ import pytest
 
 from event_capture.checker import Report, Verdict
 from event_capture.contract import builtin_contracts, load_contract
+from event_capture.errors import BadInputError
 from event_capture.records import Direction, Kind, Record
+from event_capture.samples import sample_recording, samples
 from event_capture.vocabulary import builtin_vocabularies, load_vocabulary, parse_vocabulary, write_vocabulary
 from unit.event_capture.streams import check, codes
 
@@ -162,5 +164,26 @@ def test_a_built_in_vocabulary_survives_writing_and_reading(name: str) -> None:
     assert parse_vocabulary(write_vocabulary(vocabulary)) == vocabulary
 
 
-def test_every_vocabulary_has_a_contract() -> None:
-    assert set(builtin_vocabularies()) == set(builtin_contracts())
+def test_every_vocabulary_has_a_contract_and_a_sample() -> None:
+    assert set(builtin_vocabularies()) == set(builtin_contracts()) == {sample.name for sample in samples()}
+
+
+BROKEN = {
+    "ag_ui": {"value-changed"},
+    "agent_turn": {"missing-event", "unclosed-pair", "too-slow", "wrong-order"},
+    "channel_gateway": {"foreign-event"},
+    "openai_realtime": {"unclosed-pair"},
+    "openai_responses": {"sequence-gap"},
+    "socketio_chat": {"missing-event", "wrong-last-event"},
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_the_good_sample_holds_and_the_bad_one_shows_what_broke(name: str) -> None:
+    assert check(load_contract(name), sample_recording(name)).passed
+    assert set(codes(check(load_contract(name), sample_recording(name, bad=True)))) == BROKEN[name]
+
+
+def test_a_sample_that_is_not_there_names_the_nearest() -> None:
+    with pytest.raises(BadInputError, match="did you mean 'agent_turn'"):
+        sample_recording("agent_trun")

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from event_capture.samples import samples
 from event_capture.testing import streamproof
 from unit.event_capture.streams import TURN, turn, write
 
@@ -30,6 +31,17 @@ def test_it_runs_as_a_process_of_its_own(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "event_capture", "check", str(recording)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("name", [sample.name for sample in samples()])
+def test_status_of_the_samples_of_each_vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert name in streamproof("sample").stdout
+    assert streamproof("sample", name).returncode == 0
+    assert streamproof("sample", name, "--bad").returncode == 0
+    assert streamproof("check", f"{name}.jsonl", "--contract", name).returncode == 0
+    assert streamproof("check", f"{name}.jsonl", "--contract", name, "--ending", "cut").returncode == 4
+    assert streamproof("check", f"{name}-bad.jsonl", "--contract", name).returncode == 1
 
 
 def test_a_recording_without_its_end_is_inconclusive(tmp_path: Path) -> None:
