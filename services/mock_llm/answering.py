@@ -2,6 +2,7 @@
 
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, final
 
@@ -55,6 +56,16 @@ class NamespaceState:
 
 
 @final
+@dataclass(slots=True)
+class _Rendered:
+    """An outcome as one kind of request gets it. `moments` is when each frame leaves, once somebody has asked."""
+
+    plan: Plan
+    template: Template
+    moments: tuple[float, ...] | None = None
+
+
+@final
 class Answerer:
     """Answers by one scenario."""
 
@@ -63,7 +74,7 @@ class Answerer:
         self.rules: tuple[CompiledRule, ...] = tuple(compile_rule(rule) for rule in scenario.rules)
         self._clock = clock
         self._speed = speed
-        self._rendered: OrderedDict[tuple[object, ...], tuple[Plan, Template]] = OrderedDict()
+        self._rendered: OrderedDict[tuple[object, ...], _Rendered] = OrderedDict()
         self._default_paced = _is_paced(scenario.timing)
 
     def answer(
@@ -96,7 +107,8 @@ class Answerer:
             early = _instead(asked, fault, identity)
             if early is not None:
                 return early
-        plan, template = self._render(wire, asked, outcome)
+        rendered = self._render(wire, asked, outcome)
+        plan, template = rendered.plan, rendered.template
         stamp = Stamp(identity, asked.model, self.scenario.created + identity.ordinal, _tokens(asked, plan, outcome))
         values = wire.values(stamp, asked.stream)
         timing = outcome.timing or self.scenario.timing
@@ -112,7 +124,11 @@ class Answerer:
         length = None if asked.stream else len(template.stamp(values))
         stamped = template.stamp_each(values)
         if fault is None and not outcome.hold:
-            steps = perform_paced(stamped, departures(frames, timing, identity, self._speed))
+            if asked.stream and not timing.jitter:
+                moments = self._moments(rendered, timing, identity)
+            else:
+                moments = departures(frames, timing, identity, self._speed)
+            steps = perform_paced(stamped, moments)
             return Exchange(headers=headers, steps=steps, streamed=asked.stream, events=events, length=length)
         writes = chunks(frames, stamped, timing, outcome.hold, identity, self._speed)
         if fault is None:
@@ -184,7 +200,13 @@ class Answerer:
                 code="mock_loop",
             )
 
-    def _render(self, wire: WireFormat, asked: ModelRequest, outcome: Outcome) -> tuple[Plan, Template]:
+    def _moments(self, rendered: _Rendered, timing: Timing, identity: Identity) -> Iterable[float]:
+        """When each frame of a stream leaves; worked out once for all requests, since nothing is drawn for each."""
+        if rendered.moments is None:
+            rendered.moments = tuple(departures(rendered.template.frames, timing, identity, self._speed))
+        return rendered.moments
+
+    def _render(self, wire: WireFormat, asked: ModelRequest, outcome: Outcome) -> _Rendered:
         dialect = outcome.reasoning_dialect or self.scenario.reasoning_dialect
         rendering = Rendering(asked.stream, dialect, asked.choices, asked.include_usage)
         adapted = adapt(outcome, asked)
@@ -199,9 +221,9 @@ class Answerer:
         return found
 
 
-def _rendered(wire: WireFormat, asked: ModelRequest, outcome: Outcome, rendering: Rendering) -> tuple[Plan, Template]:
+def _rendered(wire: WireFormat, asked: ModelRequest, outcome: Outcome, rendering: Rendering) -> _Rendered:
     plan = make_plan(outcome, stop=asked.stop, max_tokens=asked.max_tokens)
-    return plan, wire.render(plan, rendering)
+    return _Rendered(plan, wire.render(plan, rendering))
 
 
 def _outcome_index(compiled: CompiledRule, asked: ModelRequest, fired: int) -> int | None:

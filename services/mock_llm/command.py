@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import anyio
 import structlog
@@ -26,6 +26,9 @@ from mock_llm.scenario.loading import load_scenario
 from mock_llm.scenario.model import json_schema
 from mock_llm.server import serve
 from mock_llm.settings import MockLLMSettings
+
+# New objects before the collector looks at them. Streams and connections leave no cycles, so it may look rarely.
+_GARBAGE_THRESHOLD: Final = 20_000
 
 app = typer.Typer(
     name="mock-llm",
@@ -140,6 +143,7 @@ async def _until_signal(run: Callable[..., Coroutine[Any, Any, None]], facts: di
             # What was imported stays for good. A collector that walks it again and again stops every stream meanwhile.
             gc.collect()
             gc.freeze()
+            gc.set_threshold(_GARBAGE_THRESHOLD)
             sys.stdout.write(json.dumps({"url": url, **facts}) + "\n")
             sys.stdout.flush()
             async for _ in signals:

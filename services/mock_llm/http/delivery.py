@@ -1,6 +1,5 @@
 """What the drivers share: the service behind the connections, and proof that a peer has what it was sent."""
 
-import asyncio
 import fcntl
 import struct
 import termios
@@ -13,6 +12,7 @@ import structlog
 from mock_llm.application import Application
 from mock_llm.engine import MockModel
 from mock_llm.exchange import Exchange
+from mock_llm.http.intake import Intake
 from mock_llm.http.request import HttpRequest
 from mock_llm.settings import MockLLMSettings
 
@@ -43,25 +43,11 @@ class Service:
         self.settings = settings
         self.application: Handler = application or Application(model, settings.admin_token, lambda: self.open)
         self.log = structlog.get_logger("mock_llm")
+        self.intake = Intake(model.clock)
         self.total = 0
         self.refusing = 0.0
         self.refusal_asked = anyio.Event()
         self._open: set[Connection] = set()
-        self._arrival: float | None = None
-
-    def arrival(self, loop: asyncio.AbstractEventLoop) -> float:
-        """When the requests of this turn of the loop came, on the model's clock.
-
-        All that one turn reads was there when the turn began; the last of two hundred does not count from when its
-        own turn came.
-        """
-        if self._arrival is None:
-            self._arrival = self.model.clock.now()
-            loop.call_soon(self._forget_arrival)
-        return self._arrival
-
-    def _forget_arrival(self) -> None:
-        self._arrival = None
 
     @property
     def open(self) -> int:

@@ -63,10 +63,9 @@ class RequestParser:
         found, self._waiting = self._waiting, []
         return found
 
-    @property
-    def mid_request(self) -> bool:
-        """Whether a request has begun that is not whole yet."""
-        return bool(self._url)
+    def close(self) -> None:
+        """Let go of the parser, which knows this object and would keep it until the garbage collector comes."""
+        del self._parser
 
     def on_message_begin(self) -> None:
         """Called by the parser."""

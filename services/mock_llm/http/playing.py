@@ -1,5 +1,7 @@
 """Plays a paced stream from timer callbacks, without a task: half the cost of each piece, so half the lateness."""
 
+import asyncio
+import os
 from collections.abc import Callable, Iterator
 from typing import Protocol, final
 
@@ -10,10 +12,38 @@ from mock_llm.http import framing
 
 
 class Outlet(Protocol):
-    """Where the pieces go: an asyncio transport."""
+    """Where the pieces go."""
 
     def write(self, data: bytes) -> None:
-        """Hand bytes to the transport."""
+        """Hand bytes on, to the kernel in the end."""
+
+
+@final
+class DirectOutlet:
+    """Writes to the kernel at once, and leaves to the transport what the kernel does not take.
+
+    uvloop's transport keeps what is written until the end of the loop's turn. A turn in which two hundred streams are
+    due takes milliseconds, so the first piece would wait for the last.
+    """
+
+    __slots__ = ("_fileno", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._fileno: int = transport.get_extra_info("socket").fileno()
+
+    def write(self, data: bytes) -> None:
+        """Write, in order with what the transport still holds. A broken connection is the transport's to notice."""
+        transport = self._transport
+        if not transport.is_closing() and not transport.get_write_buffer_size():
+            try:
+                written = os.write(self._fileno, data)
+            except OSError:
+                written = 0
+            if written == len(data):
+                return
+            data = data[written:]
+        transport.write(data)
 
 
 @final
@@ -68,6 +98,7 @@ class Player:
         """Send what is due and set the alarm for what is not."""
         self._alarm = None
         clock, entry = self._model.clock, self._entry
+        due = clock.due()
         while not self._paused:
             step = next(self._steps, None)
             if isinstance(step, Send):
@@ -77,7 +108,7 @@ class Player:
                     entry.bytes_sent += len(step.data)
             elif isinstance(step, SleepUntil):
                 moment = self._started + step.offset
-                if clock.now() < moment:
+                if moment > due:
                     self._alarm = clock.call_at(moment, self.play)
                     return
             else:

@@ -12,7 +12,7 @@ from mock_llm.exchange import Exchange, Step
 from mock_llm.http import framing
 from mock_llm.http.delivery import Service, delivered
 from mock_llm.http.parsing import BadRequestError, RequestParser
-from mock_llm.http.playing import Player
+from mock_llm.http.playing import DirectOutlet, Player
 from mock_llm.http.request import HttpRequest
 from mock_llm.http.stage import perform_exchange
 
@@ -36,6 +36,7 @@ class HttpProtocol(asyncio.Protocol):
         self._player: Player | None = None
         self._writable: asyncio.Future[None] | None = None
         self._paused = False
+        self._waits = False
         self._idle: asyncio.TimerHandle | None = None
         self._active = 0.0
         self._arrived = 0.0
@@ -73,6 +74,10 @@ class HttpProtocol(asyncio.Protocol):
             self._service.model.ended(self._last, "disconnected")
         elif self._last is not None and self._transport is not None and self._transport.get_write_buffer_size():
             _cut_short(self._last, self._transport.get_write_buffer_size())
+        self._player = None
+        if self._parser is not None:
+            self._parser.close()
+            self._parser = None
         self._transport = None
 
     def data_received(self, data: bytes) -> None:
@@ -80,7 +85,7 @@ class HttpProtocol(asyncio.Protocol):
         parser, transport = self._parser, self._transport
         if parser is None or transport is None:
             return
-        self._arrived = self._service.arrival(self._loop)
+        self._arrived = self._service.intake.arrival(self._loop)
         try:
             self._requests.extend(parser.feed(data))
         except BadRequestError as refused:
@@ -90,8 +95,13 @@ class HttpProtocol(asyncio.Protocol):
         if parser.expects_continue:
             parser.expects_continue = False
             transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if self._requests:
-            self._serve()
+        if self._requests and not self._waits:
+            self._waits = True
+            self._service.intake.offer(self._loop, self._take)
+
+    def _take(self) -> None:
+        self._waits = False
+        self._serve()
 
     def eof_received(self) -> bool:
         """Called by the loop: a client that sends no more is gone."""
@@ -195,7 +205,7 @@ class HttpProtocol(asyncio.Protocol):
         transport.write(framing.head(exchange.status, exchange.headers, length=None, keep_alive=keep_alive))
         started = model.clock.now() if exchange.entry is None else exchange.entry.started
         finished = partial(self._played, exchange, keep_alive)
-        self._player = Player(model, exchange, transport, started, finished)
+        self._player = Player(model, exchange, DirectOutlet(transport), started, finished)
         self._player.play()
 
     def _played(self, exchange: Exchange, keep_alive: bool, rest: Iterator[Step] | None) -> None:

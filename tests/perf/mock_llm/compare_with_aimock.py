@@ -35,6 +35,8 @@ EVENTS: Final = PIECES + 3  # role, finish and [DONE] beside the text
 FIRST_TOKEN: Final = 0.2
 PER_SECOND: Final = 100
 START_SECONDS: Final = 30.0
+# Whoever takes part runs before other work on the machine, where that is allowed: else its waits would be measured.
+FIRST: Final = 1
 
 _PIECE: Final = "the quick brown fox "
 _BODY: Final = {"model": "mock-model", "stream": True}
@@ -100,7 +102,7 @@ def write_fixtures(folder: Path) -> tuple[Path, Path]:
 
 @contextmanager
 def pinned(command: list[str], core: int) -> Iterator[subprocess.Popen[str]]:
-    """A server process on one core."""
+    """A server process on one core; it inherits the client's right to run first."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     os.sched_setaffinity(process.pid, {core})
     try:
@@ -110,6 +112,23 @@ def pinned(command: list[str], core: int) -> Iterator[subprocess.Popen[str]]:
         process.wait(timeout=10)
         if process.stdout is not None:
             process.stdout.close()
+
+
+def go_first() -> bool:
+    """Run before other work, this process and all that it starts; False where the system does not allow it."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(FIRST))
+    except PermissionError:
+        return False
+    return True
+
+
+def busy_seconds() -> float:
+    """Processor time that the whole machine has used, in seconds."""
+    user, nice, system, _idle, _waiting, *rest = map(
+        int, Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:]
+    )
+    return (user + nice + system + sum(rest[:3])) / os.sysconf("SC_CLK_TCK")
 
 
 def free_port() -> int:
@@ -154,17 +173,23 @@ def both(folder: Path, script: Path, core: int) -> Iterator[tuple[Peer, Peer]]:
 
 def load(peer: Peer, connections: int, seconds: float) -> LoadResult:
     """One round of streams without pauses."""
-    body = json.dumps({**_BODY, "messages": [{"role": "user", "content": "at once"}]}).encode()
-    result = uvloop.run(run_load("127.0.0.1", peer.port, body, connections=connections, seconds=seconds))
+    result = uvloop.run(
+        run_load("127.0.0.1", peer.port, request_body("at once"), connections=connections, seconds=seconds)
+    )
     if result.events != result.requests * EVENTS:
         raise SystemExit(f"{peer.name}: {result.events} events in {result.requests} streams, {EVENTS} expected in each")
     return result
 
 
-def pacing_errors(peer: Peer, streams: int) -> list[float]:
+def request_body(word: str) -> bytes:
+    """A request for the answer that both servers give to a word."""
+    return json.dumps({**_BODY, "messages": [{"role": "user", "content": word}]}).encode()
+
+
+def pacing_errors(peer: Peer, streams: int, *, new_connections: bool = False) -> list[float]:
     """How far each piece was from its time, in milliseconds, sorted."""
-    body = json.dumps({**_BODY, "messages": [{"role": "user", "content": "paced"}]}).encode()
-    moments = uvloop.run(run_paced("127.0.0.1", peer.port, body, streams=streams))
+    warm_up = None if new_connections else request_body("at once")
+    moments = run_paced("127.0.0.1", peer.port, request_body("paced"), streams=streams, warm_up=warm_up)
     errors = [
         abs(moment - (peer.first_piece + index / PER_SECOND)) * 1000
         for stream in moments
@@ -194,7 +219,9 @@ def main() -> None:
     if len(cores) < 2:
         raise SystemExit("two cores are needed, one for the server and one for the load")
     os.sched_setaffinity(0, {cores[1]})
-    table = Table("measure", "mock-llm", "aimock 1.43.0", "factor")
+    first = go_first()
+    began, used = time.monotonic(), busy_seconds()
+    table = Table("measure", "mock-llm", f"aimock {AIMOCK_VERSION}", "factor")
     with tempfile.TemporaryDirectory() as folder, both(Path(folder), script, cores[0]) as (ours, theirs):
         table.add_row("memory when idle, MiB", f"{ours.idle_mib():.0f}", f"{theirs.idle_mib():.0f}", "")
         for connections in (50, 200):
@@ -208,18 +235,26 @@ def main() -> None:
                 f"requests/s, {EVENTS} events, {connections} streams", f"{mine:,.0f}", f"{other:,.0f}",
                 f"{mine / other:.2f}",
             )  # fmt: skip
-        for streams in (1, 200):
-            errors = {peer.name: pacing_errors(peer, streams) for peer in (ours, theirs)}
+        for streams, new in ((1, False), (200, False), (200, True)):
+            for peer in (ours, theirs):
+                pacing_errors(peer, streams, new_connections=new)
+            errors = {peer.name: pacing_errors(peer, streams, new_connections=new) for peer in (ours, theirs)}
             for share, word in ((0.5, "p50"), (0.99, "p99")):
                 mine, other = (percentile(errors[peer.name], share) for peer in (ours, theirs))
                 table.add_row(
-                    f"pacing error {word}, ms, {streams} streams",
+                    f"pacing error {word}, ms, {streams} streams{', new connections' if new else ''}",
                     f"{mine:.1f}",
                     f"{other:.1f}",
                     f"{other / mine:.1f}" if mine >= 1 else "",
                 )
         table.add_row("memory at its peak, MiB", f"{ours.peak_mib():.0f}", f"{theirs.peak_mib():.0f}", "")
+    busy = (busy_seconds() - used) / (time.monotonic() - began) / (os.cpu_count() or 1)
     Console().print(table)
+    Console().print(
+        f"Both servers and the client {'ran before' if first else 'shared the machine with'} other work; "
+        f"the processors were {busy:.0%} busy in all.",
+        highlight=False,
+    )
 
 
 if __name__ == "__main__":
