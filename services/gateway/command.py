@@ -24,8 +24,6 @@ from gateway.endpoints.openapi import openapi_document
 from gateway.errors import BindError, GatewayError, ModelError, SettingsError, StorageError
 from gateway.identity.tokens import DEFAULT_TENANT, TokenIssuer
 from gateway.logs import log_to_stderr
-from gateway.model.llm_gateway import LLMGateway
-from gateway.server import serve as serve_gateway
 from gateway.settings import Settings
 from gateway.settings_table import settings_table
 from gateway.storage.database import Database
@@ -158,12 +156,17 @@ async def _migrate(settings: Settings) -> None:
 
 
 async def _check(settings: Settings) -> None:
+    # The model's SDK and the servers take a second to import, which a token or a migration need not wait for.
+    from gateway.model.llm_gateway import LLMGateway
+
     async with Database.open(settings.database_url, threads=1) as database, LLMGateway.open(settings) as llm:
         await check_revision(database)
         await llm.check()
 
 
 async def _serve_until_signal(settings: Settings) -> None:
+    from gateway.server import serve as serve_gateway
+
     async with anyio.create_task_group() as group:
         await group.start(_cancel_on_signal, group.cancel_scope.cancel)
         url = await group.start(lambda *, task_status: serve_gateway(settings, task_status=task_status))
