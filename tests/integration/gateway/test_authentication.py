@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 
 def unsigned_token() -> str:
     claims = {"sub": "alice", "iss": "streamproof", "aud": "streamproof-gateway", "exp": 4102444800}
-    return jwt.encode(claims, None, algorithm="none")
+    return jwt.encode(claims, "", algorithm="none")
 
 
 def foreign_token() -> str:
