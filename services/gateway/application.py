@@ -45,6 +45,7 @@ class Gateway:
     ids: IdGenerator
     epoch: str
     verifier: TokenVerifier
+    access: Access
     database: Database
     journal: Journal
     history: History
@@ -74,7 +75,12 @@ class Gateway:
             audience=settings.jwt_audience,
             leeway=settings.jwt_leeway,
         )
-        access = Access(channels=settings.channels, tools=settings.tool_roles, thinking=settings.thinking_roles)
+        access = Access(
+            channels=settings.channels,
+            tools=settings.tool_roles,
+            thinking=settings.thinking_roles,
+            tool_events=settings.tool_event_roles,
+        )
         switchboard = Switchboard(hub, access, ids)
         async with Database.open(settings.database_url, threads=settings.database_threads) as database:
             if settings.migrate_on_start:
@@ -107,6 +113,7 @@ class Gateway:
                                 ids=ids,
                                 epoch=epoch,
                                 verifier=verifier,
+                                access=access,
                                 database=database,
                                 journal=journal,
                                 history=history,

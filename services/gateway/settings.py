@@ -76,6 +76,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tool_roles: Annotated[
         Roles, _says("Roles whose turns may use a tool, by tool name. A tool that is not named is open to all.")
     ] = {}
+    tool_event_roles: Annotated[
+        list[str], _says("Roles that see the calls of tools and their results: `tool_executing`, `tool_completed`.")
+    ] = msgspec.field(default_factory=lambda: ["*"])
     thinking_roles: Annotated[list[str], _says("Roles that see the model's reasoning.")] = msgspec.field(
         default_factory=lambda: ["*"]
     )

@@ -50,7 +50,11 @@ class Switchboard:
         connection.channels.discard(channel)
 
     def review(self, connection: Connection) -> list[str]:
-        """After a change of roles: leave what they no longer open. Returns the channels that were left."""
+        """After a change of roles: leave what they no longer open, and show no more than they do.
+
+        Returns the channels that were left.
+        """
+        connection.veil.change(self._access.hidden(connection.principal.roles))
         closed = [name for name in connection.channels if not self._access.may_join(connection.principal.roles, name)]
         connection.channels.difference_update(closed)
         return sorted(closed)

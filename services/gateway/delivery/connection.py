@@ -7,11 +7,12 @@ from typing import Final, final
 import anyio
 
 from chat_protocol.close_codes import CloseCode
-from chat_protocol.decoding import encode
+from chat_protocol.decoding import decode_event, encode
 from chat_protocol.events import AnyEvent, ErrorCode
 from gateway.delivery.following import Following
 from gateway.delivery.hub import Hub
 from gateway.delivery.outbox import Outbox
+from gateway.delivery.veil import Veil
 from gateway.errors import OutboxFullError, RequestError, StorageError
 from gateway.identity.principal import Principal
 from gateway.storage.entries import LoggedEvent
@@ -35,12 +36,25 @@ class Connection:
         principal: whose connection it is.
         hub: where it hears of events.
         outbox: what waits to be written.
+        veil: what its user is not shown.
+        speaks_of_sessions: whether its client calls a thread a session.
     """
 
-    def __init__(self, connection_id: str, principal: Principal, hub: Hub, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        connection_id: str,
+        principal: Principal,
+        hub: Hub,
+        outbox: Outbox,
+        *,
+        veil: Veil | None = None,
+        speaks_of_sessions: bool = False,
+    ) -> None:
         self.id = connection_id
         self.principal = principal
         self.outbox = outbox
+        self.veil = veil or Veil()
+        self.speaks_of_sessions = speaks_of_sessions
         self.channels: set[str] = set()
         """Channels that the connection has joined."""
         self.closing: tuple[CloseCode, str] | None = None
@@ -88,6 +102,7 @@ class Connection:
             self._hub.follow(self, following.thread_key)
         elif restart:
             following.restart(after_seq=after_seq)
+            self.veil.restart(following.thread_key)
         else:
             return
         if not following.live:
@@ -98,7 +113,7 @@ class Connection:
         following = self._following[logged.thread_key]
         was_live = following.live
         if following.published(logged.seq):
-            self._put(logged.frame, logged.event)
+            self._show(logged.thread_key, logged.frame, logged.event)
         elif was_live and not following.live:
             self._catch_up(following)
 
@@ -155,9 +170,19 @@ class Connection:
             for seq, frame in page:
                 await self.outbox.wait_for_room()
                 if following.replayed(seq):
-                    self._put(frame)
+                    self._show(following.thread_key, frame)
             if not page:
                 following.reached_end()
+
+    def _show(self, thread_key: str, frame: str, event: AnyEvent | None = None) -> None:
+        if self.veil.active:
+            original = event or decode_event(frame)
+            shown = self.veil.show(thread_key, original)
+            if shown is None:
+                return
+            if shown is not original:
+                frame, event = encode(shown).decode(), event and shown
+        self._put(frame, event)
 
     def _put(self, frame: str, event: AnyEvent | None = None) -> None:
         try:

@@ -14,6 +14,7 @@ from chat_protocol.messages import Auth
 from gateway.application import Gateway
 from gateway.delivery.connection import Connection
 from gateway.delivery.outbox import Outbox
+from gateway.delivery.veil import Veil
 from gateway.endpoints.answers import Answers
 from gateway.endpoints.authorization import bearer_token, unauthorized
 from gateway.errors import TokenRefusedError
@@ -80,7 +81,8 @@ class WebSocketEndpoint:
     async def _serve_user(self, websocket: WebSocket, principal: Principal) -> None:
         gateway = self._gateway
         outbox = Outbox(gateway.settings.outbound_bytes, coalesce_bytes=gateway.settings.coalesce_bytes)
-        connection = Connection(gateway.ids.connection(), principal, gateway.hub, outbox)
+        veil = Veil(gateway.access.hidden(principal.roles))
+        connection = Connection(gateway.ids.connection(), principal, gateway.hub, outbox, veil=veil)
         with structlog.contextvars.bound_contextvars(connection_id=connection.id, user_id=principal.user_id):
             self._log.info("connected", tenant_id=principal.tenant_id)
             gateway.hub.add(connection)

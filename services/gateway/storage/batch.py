@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from chat_protocol.decoding import encode
 from chat_protocol.events import AnyEvent
 from gateway.storage.entries import Accepted, LoggedEvent, NewAck, NewEvent, NewTurn
-from gateway.storage.schema import ThreadAddress, events, messages, runs, threads, users, writers
+from gateway.storage.schema import ThreadAddress, events, messages, runs, sessions, threads, users, writers
 
 _OUTCOME_COLUMNS: Final = ("status", "error_code", "input_tokens", "output_tokens", "duration_ms", "finished_at")
 
@@ -219,6 +219,29 @@ def _insert_owners(connection: Connection, batch: Iterable[Entry], last: dict[st
         for turn in turns
     }
     connection.execute(insert_new(threads).on_conflict_do_nothing(), list(rows.values()))
+    if named := [turn for turn in turns if turn.session_id is not None]:
+        _note_sessions(connection, named)
+
+
+def _note_sessions(connection: Connection, turns: Iterable[NewTurn]) -> None:
+    insert_new = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    statement = insert_new(sessions)
+    statement = statement.on_conflict_do_update(
+        index_elements=[sessions.c.user_key, sessions.c.session_id],
+        set_={"last_used_at": statement.excluded.last_used_at},
+    )
+    # In one order, for the same reason as the threads.
+    rows = {
+        (turn.address.user_key, str(turn.session_id)): {
+            "user_key": turn.address.user_key,
+            "session_id": turn.session_id,
+            "thread_key": turn.address.thread_key,
+            "created_at": turn.accepted.timestamp,
+            "last_used_at": turn.accepted.timestamp,
+        }
+        for turn in turns
+    }
+    connection.execute(statement, [rows[key] for key in sorted(rows)])
 
 
 def _store_last_seqs(connection: Connection, rows: Iterable[dict[str, Any]], last: dict[str, int]) -> None:

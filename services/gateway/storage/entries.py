@@ -22,6 +22,8 @@ class NewTurn:
     """What is needed to run the turn after a restart, as JSON."""
     accepted: AnyEvent
     """The `message_accepted` event, still without its place in the log."""
+    session_id: str | None = None
+    """The session that the client named; it is made or marked as used with the message."""
 
 
 @final

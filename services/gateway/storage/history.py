@@ -7,7 +7,7 @@ from sqlalchemy import and_, select
 
 from gateway.storage.database import Database
 from gateway.storage.entries import RunStatus
-from gateway.storage.schema import ThreadAddress, events, messages, runs, threads
+from gateway.storage.schema import ThreadAddress, events, messages, runs, sessions, threads, user_key_of
 
 
 @final
@@ -21,6 +21,19 @@ class Thread:
     acked_seq: int
     """Everything up to here has arrived at its owner."""
     created_at: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """What a Socket.IO client calls a session."""
+
+    session_id: str
+    thread_id: str
+    """The conversation that it leads to."""
+    created_at: str
+    last_used_at: str
+    """When its last message was stored."""
 
 
 @final
@@ -62,6 +75,16 @@ class History:
         query = select(threads).where(threads.c.thread_key == address.thread_key)
         row = await self._database.run(lambda connection: connection.execute(query).first())
         return None if row is None else Thread(row.thread_id, row.last_seq, row.acked_seq, row.created_at)
+
+    async def get_session(self, tenant_id: str, user_id: str, session_id: str) -> StoredSession | None:
+        """The user's session of that name, or None before its first message. Raises StorageError."""
+        query = (
+            select(sessions.c.session_id, threads.c.thread_id, sessions.c.created_at, sessions.c.last_used_at)
+            .join(threads, threads.c.thread_key == sessions.c.thread_key)
+            .where(sessions.c.user_key == user_key_of(tenant_id, user_id), sessions.c.session_id == session_id)
+        )
+        row = await self._database.run(lambda connection: connection.execute(query).first())
+        return None if row is None else StoredSession(*row)
 
     async def get_history(
         self, address: ThreadAddress, *, before_seq: int | None = None, limit: int = 50

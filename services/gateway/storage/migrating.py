@@ -17,13 +17,17 @@ _LOCK: Final = 0x73747265616D
 """Advisory lock of PostgreSQL: two instances that start together migrate one after the other."""
 
 
-async def migrate(database: Database) -> None:
-    """Make or change what is missing. Safe to repeat, also from several processes. Raises StorageError."""
+async def migrate(database: Database, revision: str = "head") -> None:
+    """Make or change what is missing, up to `revision`. Safe to repeat, also from several processes.
+
+    Raises:
+        StorageError: the database cannot be reached or changed.
+    """
 
     def work(connection: Connection) -> None:
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-        command.upgrade(_config(connection), "head")
+        command.upgrade(_config(connection), revision)
 
     await database.run(work)
 

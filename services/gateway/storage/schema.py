@@ -63,6 +63,17 @@ threads: Final = Table(
     Column("created_at", String(32), nullable=False),
 )
 
+sessions: Final = Table(
+    "sessions",
+    metadata,
+    Column("user_key", String(32), ForeignKey("users.user_key"), primary_key=True),
+    Column("session_id", String(128), primary_key=True),
+    Column("thread_key", String(32), ForeignKey("threads.thread_key"), nullable=False, index=True),
+    Column("created_at", String(32), nullable=False),
+    Column("last_used_at", String(32), nullable=False),
+)
+"""What Socket.IO clients call a session: it is made by the first message that names it, and leads to its thread."""
+
 runs: Final = Table(
     "runs",
     metadata,

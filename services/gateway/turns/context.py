@@ -24,6 +24,8 @@ class UserExecutionContext:
     request_id: str | None
     enable_thinking: bool
     priority: Priority
+    session_id: str | None = None
+    """What the client calls the thread, when it speaks of sessions."""
 
     @classmethod
     def of(
@@ -36,6 +38,7 @@ class UserExecutionContext:
         request_id: str | None = None,
         enable_thinking: bool = True,
         priority: Priority = Priority.NORMAL,
+        session_id: str | None = None,
     ) -> "UserExecutionContext":
         """The context of a request that `principal` made."""
         return cls(
@@ -48,6 +51,7 @@ class UserExecutionContext:
             request_id=request_id,
             enable_thinking=enable_thinking,
             priority=priority,
+            session_id=session_id,
         )
 
     @property

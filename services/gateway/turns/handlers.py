@@ -28,14 +28,16 @@ class AgentHandler:
             BusyError: there is no room for it now.
             RequestError: the connection follows too many threads already.
         """
+        thread_id = message.thread_id or self._ids.thread()
         context = UserExecutionContext.of(
             connection.principal,
-            thread_id=message.thread_id or self._ids.thread(),
+            thread_id=thread_id,
             run_id=self._ids.run(),
             message_id=message.message_id or self._ids.message(),
             request_id=message.id,
             enable_thinking=message.enable_thinking,
             priority=message.priority,
+            session_id=thread_id if connection.speaks_of_sessions else None,
         )
 
         connection.check_room(context.address)

@@ -111,6 +111,7 @@ class MessageHandlerService:
             content=content,
             request=context.to_json(),
             accepted=RunEvents(context, self._ids).accepted(),
+            session_id=context.session_id,
         )
         queued = False
 

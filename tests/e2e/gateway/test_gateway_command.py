@@ -14,8 +14,7 @@ from urllib.request import urlopen
 
 import jwt
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from gateway.command import app
 from mock_llm.testing import RunningMockLLM, mock_llm_in_thread

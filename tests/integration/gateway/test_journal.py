@@ -15,7 +15,7 @@ from gateway.ids import IdGenerator
 from gateway.storage.batch import BatchWriter
 from gateway.storage.database import Database
 from gateway.storage.entries import Accepted, LoggedEvent, NewEvent, NewTurn
-from gateway.storage.history import History
+from gateway.storage.history import History, StoredSession
 from gateway.storage.journal import Journal
 from gateway.storage.migrating import migrate, open_log
 from gateway.storage.schema import ThreadAddress
@@ -62,11 +62,11 @@ class Desk:
             accept_timeout=accept_timeout,
         )
 
-    async def accept(self, message_id: str) -> Accepted:
+    async def accept(self, message_id: str, *, session_id: str | None = None, timestamp: str = "t") -> Accepted:
         payload = MessageAcceptedPayload(message_id=message_id)
         run_id = f"run-{message_id}"
-        event = MessageAccepted(id=f"e-{message_id}", timestamp="t", run_id=run_id, payload=payload)
-        turn = NewTurn(TALK, run_id, message_id, "words", "{}", event)
+        event = MessageAccepted(id=f"e-{message_id}", timestamp=timestamp, run_id=run_id, payload=payload)
+        turn = NewTurn(TALK, run_id, message_id, "words", "{}", event, session_id)
         return await self.journal.accept(turn, on_queued=lambda: None, before_publish=self.accepted.append)
 
     def piece(self, text: str) -> NewEvent:
@@ -97,6 +97,22 @@ async def test_events_are_published_in_order_after_their_commit(tmp_path: Path) 
         stored = await desk.history.get_frames(TALK.thread_key, after_seq=0, limit=100)
     assert [logged.seq for logged in desk.published] == list(range(1, 23))
     assert [frame for _, frame in stored] == [logged.frame for logged in desk.published]
+
+
+async def test_a_session_is_made_once_and_marked_with_each_message(tmp_path: Path) -> None:
+    async with open_desk(tmp_path) as desk:
+        for day in ("monday", "tuesday", "wednesday"):
+            await desk.accept(f"m-{day}", session_id="desk", timestamp=day)
+        await desk.accept("m-thursday", timestamp="thursday")
+        session = await desk.history.get_session(TALK.tenant_id, TALK.user_id, "desk")
+    assert session == StoredSession("desk", "talk", created_at="monday", last_used_at="wednesday")
+
+
+@pytest.mark.parametrize("owner", [("tenant", "bob"), ("other", "alice")])
+async def test_a_session_is_its_owners_alone(tmp_path: Path, owner: tuple[str, str]) -> None:
+    async with open_desk(tmp_path) as desk:
+        await desk.accept("m", session_id="desk")
+        assert await desk.history.get_session(*owner, "desk") is None
 
 
 async def test_many_events_share_a_transaction(tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ import anyio
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from gateway.errors import StorageError
 from gateway.ids import IdGenerator
 from gateway.storage.database import Database
 from gateway.storage.migrating import check_revision, migrate, open_log
-from gateway.storage.schema import metadata
+from gateway.storage.schema import metadata, sessions, threads, users
 
 pytestmark = pytest.mark.anyio
 
@@ -41,12 +41,29 @@ async def test_migrating_again_changes_nothing(database_url: str) -> None:
         assert await open_log(database, IdGenerator()) == epoch
 
 
+async def test_a_database_of_the_first_revision_keeps_its_rows(database_url: str) -> None:
+    thread = {"thread_key": "t", "user_key": "u", "thread_id": "talk", "last_seq": 7, "created_at": "then"}
+    user = {"user_key": "u", "tenant_id": "acme", "user_id": "alice", "created_at": "then"}
+
+    def fill(connection: Connection) -> None:
+        connection.execute(users.insert(), user)
+        connection.execute(threads.insert(), thread)
+
+    async with Database.open(database_url, threads=2) as database:
+        await migrate(database, "0001")
+        await database.run(fill)
+        await migrate(database)
+        kept = await database.run(lambda connection: connection.execute(select(threads)).mappings().one())
+        assert await database.run(lambda connection: connection.execute(select(sessions)).all()) == []
+    assert {name: kept[name] for name in thread} == thread
+
+
 async def test_instances_that_start_together_migrate_one_after_the_other(postgres_url: str) -> None:
     async with Database.open(postgres_url, threads=4) as database:
         async with anyio.create_task_group() as group:
             for _ in range(4):
                 group.start_soon(migrate, database)
-        assert await check_revision(database) == "0001"
+        assert await check_revision(database) == "0002"
 
 
 async def test_an_empty_database_is_refused_with_the_command_that_helps(database_url: str) -> None:

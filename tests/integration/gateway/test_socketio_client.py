@@ -142,12 +142,15 @@ async def test_chunks_come_in_order(gateway: RunningGateway) -> None:
 
 
 async def test_a_session_is_made_on_first_use(gateway: RunningGateway, history: History) -> None:
-    address = ThreadAddress(gateway.tenant_id, "aria", "auto-session")
-    assert await history.get(address) is None
+    assert await history.get_session(gateway.tenant_id, "aria", "auto-session") is None
     async with connected(gateway) as client:
         await client.say("Hello from a new session", "auto-session")
         await client.wait_for("chat_complete")
-    assert await history.get(address) is not None
+    session = await history.get_session(gateway.tenant_id, "aria", "auto-session")
+    assert session is not None
+    thread = await history.get(ThreadAddress(gateway.tenant_id, "aria", session.thread_id))
+    assert thread is not None
+    assert session.created_at == session.last_used_at == thread.created_at
 
 
 async def test_a_model_error_reaches_the_client(gateway: RunningGateway) -> None:
@@ -179,7 +182,11 @@ async def test_a_client_comes_back_to_its_session(gateway: RunningGateway, histo
             await client.say(words, "reconnect-001")
             await client.wait_for("chat_complete")
     messages = await history.get_history(ThreadAddress(gateway.tenant_id, "aria", "reconnect-001"))
-    assert [message.content for message in messages if message.role == "user"] == ["First message", "Second message"]
+    session = await history.get_session(gateway.tenant_id, "aria", "reconnect-001")
+    questions = [message for message in messages if message.role == "user"]
+    assert [message.content for message in questions] == ["First message", "Second message"]
+    assert session is not None
+    assert [session.created_at, session.last_used_at] == [message.created_at for message in questions]
 
 
 async def test_thinking_comes_before_the_answer(gateway: RunningGateway) -> None:

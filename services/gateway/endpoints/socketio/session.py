@@ -22,6 +22,7 @@ from chat_protocol.events import ErrorCode
 from gateway.application import Gateway
 from gateway.delivery.connection import Connection
 from gateway.delivery.outbox import Outbox
+from gateway.delivery.veil import Veil
 from gateway.endpoints.answers import Answers
 from gateway.endpoints.socketio.translation import from_frame, to_frame
 from gateway.errors import OutboxFullError, TokenRefusedError
@@ -189,7 +190,14 @@ class Session:
         self._put_socket(socket_packets.CONNECT, {"sid": self._connection.id})
 
     def _make_connection(self, principal: Principal) -> Connection:
-        connection = Connection(self._gateway.ids.connection(), principal, self._gateway.hub, self._outbox)
+        connection = Connection(
+            self._gateway.ids.connection(),
+            principal,
+            self._gateway.hub,
+            self._outbox,
+            veil=Veil(self._gateway.access.hidden(principal.roles)),
+            speaks_of_sessions=True,
+        )
         connection.on_close(self.close, finished=self._finish)
         self._gateway.hub.add(connection)
         self._spawn(self, connection)
