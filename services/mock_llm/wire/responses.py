@@ -187,7 +187,6 @@ def _response(plan: Plan, status: str, done: list[Item]) -> dict[str, Any]:
         "parallel_tool_calls": True,
         "previous_response_id": None,
         "reasoning": {"effort": None, "summary": None},
-        "store": False,
         "temperature": 1.0,
         "text": {"format": {"type": "text"}},
         "tool_choice": "auto",
@@ -257,7 +256,7 @@ class _Stream:
         elif item.start is not None:
             prefix = "response.function_call_arguments"
             self._deltas(prefix, item, where)
-            self._event(f"{prefix}.done", FrameKind.CLOSING, **where, name=item.start.text, arguments=item.text)
+            self._event(f"{prefix}.done", FrameKind.CLOSING, **where, arguments=item.text)
         else:
             where["content_index"] = 0
             self._part("response.content_part", "response.output_text", item, where)

@@ -1,8 +1,12 @@
-"""What every test with a real client needs."""
+"""What every test with a real client needs, and what every answer has to stand."""
+
+from collections.abc import Iterator
 
 import pytest
 from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
+
+from integration.mock_llm.judged_answers import judged_answers
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -10,3 +14,10 @@ def clients_are_imported() -> None:
     """The SDKs import their transports with the first client; that reads files, so it happens outside any loop."""
     AsyncOpenAI(api_key="k")
     AsyncAnthropic(api_key="k")
+
+
+@pytest.fixture(autouse=True)
+def every_answer_is_judged() -> Iterator[None]:
+    """No test can leave it out; see judged_answers."""
+    with judged_answers():
+        yield
