@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, final
 
 import anyio
+from msgspec import UNSET
 
 from chat_protocol.close_codes import CloseCode
 from chat_protocol.decoding import decode_event, encode
@@ -112,6 +113,9 @@ class Connection:
         """Queue an event of a thread, unless it comes from the log anyway."""
         following = self._following[logged.thread_key]
         was_live = following.live
+        if self.outbox.must_wait(logged.frame):
+            # Nobody is too slow for this one: it comes from the log, once what is before it is written.
+            following.fall_behind()
         if following.published(logged.seq):
             self._show(logged.thread_key, logged.frame, logged.event)
         elif was_live and not following.live:
@@ -168,7 +172,7 @@ class Connection:
                 await anyio.sleep(1.0)
                 continue
             for seq, frame in page:
-                await self.outbox.wait_for_room()
+                await self.outbox.wait_for_room(frame)
                 if following.replayed(seq):
                     self._show(following.thread_key, frame)
             if not page:
@@ -188,9 +192,16 @@ class Connection:
         try:
             self.outbox.put(frame, event)
         except OutboxFullError:
-            position = next(iter(self._following.values()), None)
-            where = f" seq={position.seq} thread={position.address.thread_id}" if position else ""
-            self.close(CloseCode.SLOW_READER, f"too slow; resume{where}")
+            self.close(CloseCode.SLOW_READER, f"too slow; resume{self._place_of_first(frame)}")
+
+    def _place_of_first(self, refused: str) -> str:
+        """Where the client goes on: before the first event that was not written. What was merged begins earlier."""
+        for frame in (*self.outbox.unsent, refused):
+            event = decode_event(frame) if frame.startswith("{") else None
+            if event is not None and event.seq is not UNSET:
+                first_seq = event.seq if event.first_seq is UNSET else event.first_seq
+                return f" seq={first_seq - 1} thread={event.thread_id}"
+        return ""
 
 
 def _shorten(reason: str) -> str:

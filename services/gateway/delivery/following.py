@@ -1,7 +1,7 @@
 """How far a connection has come in a thread, and how it gets from the log to the live events without gap or repeat.
 
     CATCHING_UP --(the log has nothing more, and nothing was published meanwhile)--> LIVE
-    LIVE --(an event arrives that is not the next one)--> CATCHING_UP
+    LIVE --(an event arrives that is not the next one, or one that cannot be queued now)--> CATCHING_UP
 
 While catching up, published events only move `newest`; they are in the log by then and come from there.
 """
@@ -51,6 +51,10 @@ class Following:
         """The log gave nothing after `seq`. True: from now on events come live."""
         self.live = self.seq >= self._newest
         return self.live
+
+    def fall_behind(self) -> None:
+        """Take the next events from the log, although they are published."""
+        self.live = False
 
     def restart(self, *, after_seq: int) -> None:
         """Begin again after another place, because the client asked for it."""

@@ -6,6 +6,7 @@ slow to be served.
 """
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -50,6 +51,8 @@ class Outbox:
         self._closed = False
         self._changed = anyio.Event()
         self._drained = anyio.Event()
+        self._leaving: _Waiting | None = None
+        """What `get` handed out last: whether it was written is not known before the next `get`."""
 
     @property
     def waiting_bytes(self) -> int:
@@ -60,6 +63,13 @@ class Outbox:
     def merged(self) -> int:
         """Events that have joined another one so far."""
         return self._merged
+
+    @property
+    def unsent(self) -> Iterator[str]:
+        """The frames that may not have been written, in their order: the one that is being written, then what waits."""
+        for waiting in (self._leaving, *self._waiting):
+            if waiting is not None:
+                yield waiting.frame if waiting.texts is None else _encode_merged(waiting)
 
     def put(self, frame: str, event: AnyEvent | None = None) -> None:
         """Add a frame. Never waits.
@@ -82,9 +92,14 @@ class Outbox:
         self._bytes += size
         self._changed.set()
 
-    async def wait_for_room(self) -> None:
-        """Wait until less than half of the budget is used. For writers that can wait, such as a replay."""
-        while not self._closed and self._bytes * 2 >= self._max_bytes:
+    def must_wait(self, frame: str) -> bool:
+        """Whether the frame is so large that it fits only once others are written, however quickly they are read."""
+        return len(frame) * 2 > self._max_bytes and self._waiting_for(_size(frame))
+
+    async def wait_for_room(self, frame: str) -> None:
+        """Wait until less than half of the budget is used and the frame fits. For a replay, which can wait."""
+        size = _size(frame)
+        while not self._closed and (self._bytes * 2 >= self._max_bytes or self._waiting_for(size)):
             self._drained = anyio.Event()
             await self._drained.wait()
 
@@ -102,20 +117,28 @@ class Outbox:
 
     async def get(self) -> str | None:
         """The next frame, waiting for it; None once closed and empty."""
+        self._leaving = None
         while not self._waiting:
             if self._closed:
                 return None
             self._changed = anyio.Event()
             await self._changed.wait()
-        first = self._waiting.popleft()
+        first = self._leaving = self._waiting.popleft()
         self._bytes -= first.size
         if self._bytes * 2 < self._max_bytes:
             self._drained.set()
         return first.frame if first.texts is None else _encode_merged(first)
 
+    def _waiting_for(self, size: int) -> bool:
+        # A single frame is always taken, or one beyond the budget could never be sent at all; then it does not count
+        # against those that follow it.
+        if not self._waiting:
+            return False
+        first = self._waiting[0].size
+        return self._bytes - (first if first > self._max_bytes else 0) + size > self._max_bytes
+
     def _make_room(self, size: int) -> None:
-        # A single frame is always taken, or a large one could never be sent at all.
-        if self._waiting and self._bytes + size > self._max_bytes:
+        if self._waiting_for(size):
             raise OutboxFullError(f"{self._bytes} bytes are unread, the limit is {self._max_bytes}")
 
     def _merge(self, event: PartialResult | AgentThinking) -> bool:

@@ -109,7 +109,7 @@ async def test_a_replay_waits_until_half_of_the_budget_is_free() -> None:
     free = anyio.Event()
 
     async def wait() -> None:
-        await outbox.wait_for_room()
+        await outbox.wait_for_room("")
         free.set()
 
     async with anyio.create_task_group() as group:
@@ -118,6 +118,31 @@ async def test_a_replay_waits_until_half_of_the_budget_is_free() -> None:
         assert not free.is_set()
         await outbox.get()
     assert free.is_set()
+
+
+async def test_a_large_frame_waits_until_it_fits() -> None:
+    outbox = Outbox(100, coalesce_bytes=100)
+    outbox.put("x" * 40)
+    assert outbox.must_wait("y" * 70)
+    await outbox.get()
+    assert not outbox.must_wait("y" * 70)
+
+
+async def test_a_frame_beyond_the_budget_is_sent_alone_and_not_held_against_the_next() -> None:
+    outbox = Outbox(100, coalesce_bytes=100)
+    outbox.put("x" * 300)
+    outbox.put("y" * 90)
+    with pytest.raises(OutboxFullError):
+        outbox.put("z" * 20)
+
+
+async def test_what_may_not_have_been_written_can_be_asked_for() -> None:
+    outbox = Outbox(100, coalesce_bytes=100)
+    for frame in ("one", "two", "three"):
+        outbox.put(frame)
+    await outbox.get()
+    await outbox.get()
+    assert list(outbox.unsent) == ["two", "three"]
 
 
 @given(
