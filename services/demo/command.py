@@ -14,6 +14,7 @@ from typing import Annotated, Final
 import anyio
 import structlog
 import typer
+import uvloop
 
 from demo.chat import BREAKS_OFF, run_chat
 from demo.house import House, running_house
@@ -58,7 +59,7 @@ def demo(
     logging.getLogger("gateway").setLevel(logging.ERROR)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     content = f"{message}, {BREAKS_OFF}" if fail else message
-    options = {"use_uvloop": True} if backend is Backend.ASYNCIO else {}
+    options = {"loop_factory": uvloop.new_event_loop} if backend is Backend.ASYNCIO else {}
     try:
         passed = anyio.run(_demo, content, keep, backend=backend.value, backend_options=options)
     except* (EventCaptureError, GatewayError, MockModelError, OSError) as errors:

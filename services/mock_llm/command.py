@@ -17,6 +17,7 @@ from typing import Annotated, Any, Final, NoReturn
 import anyio
 import structlog
 import typer
+import uvloop
 from anyio.abc import TaskStatus
 from rich.console import Console
 
@@ -74,7 +75,7 @@ def serve_command(
             seed=settings.seed if seed is None else seed,
             speed=settings.speed if speed is None else speed,
         )
-        options = {"use_uvloop": True} if backend is Backend.ASYNCIO else {}
+        options = {"loop_factory": uvloop.new_event_loop} if backend is Backend.ASYNCIO else {}
         anyio.run(_serve_until_signal, settings, backend=backend.value, backend_options=options)
     except BaseExceptionGroup as group:
         _fail(_only_error(group))

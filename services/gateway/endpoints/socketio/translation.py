@@ -77,6 +77,7 @@ def _place(event: AnyEvent) -> dict[str, Any]:
         "session_id": event.thread_id,
         "run_id": event.run_id,
         "epoch": event.epoch,
+        "first_seq": event.first_seq,
         "seq": event.seq,
         "timestamp": event.timestamp,
     }
