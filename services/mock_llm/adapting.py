@@ -1,16 +1,15 @@
 """What a request insists on, put over what the scenario says: templates, tool_choice, response_format."""
 
 import re
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
+from mock_llm.errors import RequestRefusedError
 from mock_llm.instances import instance
 from mock_llm.requests import ModelRequest
 from mock_llm.scenario.model import Block, Outcome, ToolCall
-
-PLACEHOLDERS: Final = ("user", "last_message", "system", "tool_result", "model", "turn", "user_turn", "namespace")
-_PLACEHOLDER: Final = re.compile(r"\{\{\s*(?P<name>[a-z_]+|header\.[A-Za-z0-9-]+)\s*\}\}")
+from mock_llm.scenario.placeholders import HEADER, PLACEHOLDER, is_placeholder
 
 
 def adapt(outcome: Outcome, asked: ModelRequest) -> Outcome:
@@ -30,14 +29,14 @@ def fill_template(text: str, asked: ModelRequest) -> str:
 
     def value(match: re.Match[str]) -> str:
         name = match["name"]
-        if name.startswith("header."):
-            return asked.headers.get(name.removeprefix("header.").lower().encode(), b"").decode("latin-1")
-        if name not in PLACEHOLDERS:
+        if not is_placeholder(name):
             return match[0]
+        if name.startswith(HEADER):
+            return asked.headers.get(name.removeprefix(HEADER).lower().encode(), b"").decode("latin-1")
         found = getattr(asked, name)
         return "" if found is None else str(found)
 
-    return _PLACEHOLDER.sub(value, text)
+    return PLACEHOLDER.sub(value, text)
 
 
 def _filled(block: Block, asked: ModelRequest) -> Block:
@@ -67,7 +66,7 @@ def _choose_tools(blocks: tuple[Block, ...], asked: ModelRequest) -> tuple[Block
     name = wanted or next(iter(asked.tools), None)
     if name is None:
         return kept
-    arguments = instance(asked.tools.get(name, {}), asked.user)
+    arguments = _instance(asked.tools.get(name, {}), asked.user, "tools")
     call = ToolCall(name=name, arguments=arguments if isinstance(arguments, dict) else {})
     return (*kept, Block(tool_call=call))
 
@@ -82,8 +81,16 @@ def _structured(blocks: tuple[Block, ...], schema: dict[str, Any]) -> tuple[Bloc
             return blocks
     except msgspec.DecodeError:
         pass
-    value = instance(schema, text) if schema else {"text": text}
+    value = _instance(schema, text, "response_format") if schema else {"text": text}
     whole = Block(text=msgspec.json.encode(value).decode())
     first = next(index for index, block in enumerate(blocks) if block.text is not None)
     rest = tuple(block for block in blocks[first:] if block.text is None)
     return (*blocks[:first], whole, *rest)
+
+
+def _instance(schema: dict[str, Any], text: str, param: str) -> Any:
+    try:
+        return instance(schema, text)
+    except ValueError as error:
+        message = f"Invalid schema in '{param}': {error}"
+        raise RequestRefusedError(message, param=param, code="invalid_json_schema") from None

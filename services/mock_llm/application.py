@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Final, final
 
+import structlog
+
 from mock_llm.admin import PREFIX, AdminAPI
 from mock_llm.engine import MockModel
 from mock_llm.exchange import Exchange
@@ -26,6 +28,7 @@ class Application:
         self.model = model
         self._admin = AdminAPI(model, admin_token)
         self._connections = connections
+        self._log = structlog.get_logger("mock_llm")
 
     def handle(self, request: HttpRequest) -> Exchange:
         """Answer one request. Never raises for what a client sent."""
@@ -34,4 +37,8 @@ class Application:
             return self._admin.handle(request)
         if path == "/metrics":
             return Exchange(headers=_TEXT, body=exposition(self.model.counters, self._connections()))
-        return self.model.handle(request)
+        exchange = self.model.handle(request)
+        entry = exchange.entry
+        if entry is not None and entry.looping:
+            self._log.warning("rule_loops", rule=entry.rule, namespace=entry.namespace, request=entry.number)
+        return exchange

@@ -76,6 +76,7 @@ class MockModel:
         self.barriers = Barriers(
             frozenset(hold.barrier for rule in scenario.rules for each in rule.outcomes() for hold in each.hold)
         )
+        self.counters.rules.clear()
         self._seed = scenario.seed if self._own_seed is None else self._own_seed
         self._answerer = Answerer(scenario, self.clock, self._speed)
         self._namespaces.clear()
@@ -95,6 +96,10 @@ class MockModel:
             compiled.rule.name: sum(state.fired.get(compiled.rule.name, 0) for state in states)
             for compiled in self.rules
         }
+
+    def unused(self) -> list[str]:
+        """The rules that no request of any namespace has met, since the scenario is in force."""
+        return [compiled.rule.name for compiled in self.rules if not self.counters.rules[compiled.rule.name]]
 
     def handle(self, request: HttpRequest) -> Exchange:
         """Decide the answer to one HTTP request. Never raises for what a client sent."""
@@ -124,7 +129,7 @@ class MockModel:
         exchange.entry = entry
         name = b"request-id" if protocol == "messages" else b"x-request-id"
         exchange.headers = (*exchange.headers, (name, request_id.encode()))
-        self.counters.requested(entry.protocol, exchange.status, entry.fault)
+        self.counters.requested(entry.protocol, exchange.status, entry.fault, entry.rule)
         return exchange
 
     def ended(self, exchange: Exchange, state: str) -> None:

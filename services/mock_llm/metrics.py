@@ -12,20 +12,23 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 class Counters:
     """What one engine counted since it began."""
 
-    __slots__ = ("answers", "bytes", "events", "faults", "requests")
+    __slots__ = ("answers", "bytes", "events", "faults", "requests", "rules")
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, int]] = Counter()
         self.faults: Counter[str] = Counter()
         self.answers: Counter[str] = Counter()
+        self.rules: Counter[str] = Counter()
         self.events = 0
         self.bytes = 0
 
-    def requested(self, protocol: str | None, status: int, fault: str | None) -> None:
+    def requested(self, protocol: str | None, status: int, fault: str | None, rule: str | None) -> None:
         """Count a request and how it was decided."""
         self.requests[(protocol or "other", status)] += 1
         if fault is not None:
             self.faults[fault] += 1
+        if rule is not None:
+            self.rules[rule] += 1
 
     def answered(self, state: str, events: int, size: int) -> None:
         """Count an answer that is over."""
@@ -52,7 +55,10 @@ class _Collector:
         answers = CounterMetricFamily("mock_llm_answers", "Answers that are over.", labels=["state"])
         for state, count in sorted(counters.answers.items()):
             answers.add_metric([state], count)
-        yield from (requests, faults, answers)
+        rules = CounterMetricFamily("mock_llm_rules", "Requests that a rule decided.", labels=["rule"])
+        for rule, count in sorted(counters.rules.items()):
+            rules.add_metric([rule], count)
+        yield from (requests, faults, answers, rules)
         yield CounterMetricFamily("mock_llm_events", "Events that the kernel took.", value=counters.events)
         yield CounterMetricFamily("mock_llm_sent_bytes", "Bytes of bodies that the kernel took.", value=counters.bytes)
         yield GaugeMetricFamily("mock_llm_connections", "Connections open now.", value=self._connections)

@@ -15,6 +15,7 @@ from mock_llm.http.connections import StreamConnection
 from mock_llm.http.delivery import Service
 from mock_llm.http.protocol import HttpProtocol
 from mock_llm.journal import Journal
+from mock_llm.scenario.checking import shadowed_rules
 from mock_llm.scenario.loading import bundled_scenario, load_scenario
 from mock_llm.scenario.model import Scenario
 from mock_llm.settings import MockLLMSettings
@@ -57,10 +58,16 @@ async def serve_service(service: Service, *, task_status: TaskStatus[str]) -> No
         host, port = sock.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         service.log.info("serving", url=url, scenario=model.scenario.name)
-        if running_loop() is not None:
-            await _serve_protocols(service, sock, url, task_status)
-        else:
-            await _serve_streams(service, sock, url, task_status)
+        for rule, by in shadowed_rules(model.scenario):
+            service.log.warning("rule_can_never_fire", rule=rule, shadowed_by=by)
+        try:
+            if running_loop() is not None:
+                await _serve_protocols(service, sock, url, task_status)
+            else:
+                await _serve_streams(service, sock, url, task_status)
+        finally:
+            if model.journal.count and (unused := model.unused()):
+                service.log.info("rules_unused", rules=unused)
 
 
 def read_scenario(settings: MockLLMSettings) -> Scenario:

@@ -27,6 +27,7 @@ from mock_llm.scenario.model import (
     ToolCall,
     Usage,
 )
+from mock_llm.scenario.placeholders import PLACEHOLDERS, unknown_placeholders
 
 MAX_SCENARIO_BYTES: Final = 16 * 1024 * 1024
 _MAX_DEPTH: Final = 64
@@ -57,15 +58,25 @@ _MAX_PROBLEMS: Final = 20
 
 @dataclass(slots=True)
 class _Document:
-    """Plain values of a YAML document, and where each stands."""
+    """Where each plain value of a YAML document stands; of a text also from where to where."""
 
+    text: str
     marks: dict[str, tuple[int, int]] = field(default_factory=dict)
+    spans: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def place(self, path: str) -> tuple[int, int]:
         """Line and column of a path, or of the nearest thing around it."""
         while path and path not in self.marks:
             path = path[: max(path.rfind("."), path.rfind("["), 0)]
         return self.marks.get(path, (1, 1))
+
+    def place_of(self, path: str, written: str) -> tuple[int, int]:
+        """Line and column of what is written within the text at a path; of the text itself if escapes hide it."""
+        start, end = self.spans.get(path, (0, 0))
+        found = self.text.find(written, start, end)
+        if found < 0:
+            return self.place(path)
+        return self.text.count("\n", 0, found) + 1, found - self.text.rfind("\n", 0, found)
 
 
 def load_scenario(path: Path) -> Scenario:
@@ -106,7 +117,7 @@ def parse_scenario(text: str, *, source: str = "scenario") -> Scenario:
     Raises:
         ScenarioError: with every problem found.
     """
-    document = _Document()
+    document = _Document(text)
     try:
         node = yaml.compose(text, Loader=yaml.CSafeLoader)
         value = _plain(node, "", document, source, 0) if node is not None else None
@@ -139,6 +150,7 @@ def _convert(value: dict[str, Any], document: _Document, source: str) -> Scenari
                 reason = f"the name {rule.name!r} is taken by rules[{seen[rule.name]}]"
                 problems.append(Problem(source, line, column, f"{where}.name", reason, "give each rule its own name"))
             seen.setdefault(rule.name, index)
+        problems.extend(_unknown_placeholders(rules, document, source))
         value = {**value, "rules": []}
     try:
         scenario = msgspec.convert(value, Scenario, strict=True)
@@ -193,6 +205,15 @@ def _at(raw: Any, path: str) -> Any:
     return raw
 
 
+def _unknown_placeholders(rules: list[Any], document: _Document, source: str) -> Iterator[Problem]:
+    for found in unknown_placeholders(rules):
+        line, column = document.place_of(found.path, found.written)
+        hint = (
+            f"did you mean '{found.nearest}'?" if found.nearest else f"there are {', '.join(PLACEHOLDERS)}, header.NAME"
+        )
+        yield Problem(source, line, column, found.path, f"no request can fill {found.written!r}", hint)
+
+
 def _unwritable(scenario: Scenario, document: _Document, source: str) -> Iterator[Problem]:
     for index, rule in enumerate(scenario.rules):
         try:
@@ -212,6 +233,7 @@ def _plain(node: yaml.Node, path: str, document: _Document, source: str, depth: 
         return [_plain(item, f"{path}[{index}]", document, source, depth + 1) for index, item in enumerate(node.value)]
     if isinstance(node, yaml.MappingNode):
         return _plain_mapping(node, path, document, source, depth)
+    document.spans[path] = (node.start_mark.index, node.end_mark.index)
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_object(node)

@@ -1,9 +1,14 @@
 """What the engine answers, without a server: turns, sequences, templates, dialects, errors."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import anyio
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mock_llm.engine import MockModel
 from mock_llm.exchange import Exchange
@@ -32,7 +37,7 @@ def _reply(*blocks: Block, **rule: Any) -> Scenario:
     return Scenario(name="s", rules=(Rule(name="r", reply=blocks, **rule),))
 
 
-def _ask(model: MockModel, wire: str = "chat", headers: dict[bytes, bytes] | None = None, **body: Any) -> Exchange:
+def _ask(model: MockModel, /, wire: str = "chat", headers: dict[bytes, bytes] | None = None, **body: Any) -> Exchange:
     asked = {"model": "m", **body}
     if wire == "responses":
         asked.setdefault("input", "hi")
@@ -46,6 +51,20 @@ def _ask(model: MockModel, wire: str = "chat", headers: dict[bytes, bytes] | Non
 def _json(exchange: Exchange) -> Any:
     assert exchange.body is not None
     return json.loads(exchange.body)
+
+
+def _dumped(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+@contextmanager
+def _frozen(model: MockModel) -> Iterator[MockModel]:
+    """A model outside any event loop: its clock stands, since there is no loop to ask."""
+    clock = model.clock
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(anyio, "current_time", lambda: 0.0)
+        clock.freeze()
+    yield model
 
 
 def _text(exchange: Exchange) -> Any:
@@ -204,3 +223,65 @@ async def test_models_are_listed_and_found_for_either_provider(header: dict[byte
     assert [each["id"] for each in listed["data"]] == ["a", "b"]
     assert _json(model.handle(HttpRequest("GET", "/v1/models/b", header, b"")))["id"] == "b"
     assert model.handle(HttpRequest("GET", "/v1/models/c", header, b"")).status == 404
+
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 10**12) | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+KEYWORDS = ["type", "properties", "required", "items", "minItems", "minLength", "maximum", "enum", "anyOf", "$ref"]
+WORDS = st.sampled_from(["object", "array", "string", "integer", "#", "a", "b"])
+SCHEMAS: st.SearchStrategy[Any] = st.recursive(
+    JSON | WORDS,
+    lambda inner: st.dictionaries(st.sampled_from([*KEYWORDS, "a", "b"]), inner | WORDS, max_size=4),
+    max_leaves=8,
+)
+FIELDS = ["model", "messages", "input", "max_tokens", "tools", "tool_choice", "n", "stop", "system", "response_format"]
+
+
+def _refused_or_answered(exchange: Exchange) -> None:
+    assert exchange.status in (200, 400, 404)
+    if exchange.status != 200:
+        assert isinstance(_json(exchange)["error"]["message"], str)
+
+
+@settings(max_examples=60)
+@given(st.sampled_from([*PATHS.values(), "/v1/embeddings", "/v1/models/x"]), st.binary(max_size=60) | JSON.map(_dumped))
+def test_any_body_is_answered_or_refused_in_the_providers_words(path: str, body: bytes) -> None:
+    with _frozen(MockModel(_reply(Block(text="x")))) as model:
+        exchange = model.handle(HttpRequest("POST", path, {}, body))
+        assert exchange.status in (400, 404, 405)
+        assert isinstance(_json(exchange)["error"]["message"], str)
+
+
+@settings(max_examples=100)
+@given(st.sampled_from(list(PATHS)), st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=4))
+def test_any_value_of_a_field_is_answered_or_refused(wire: str, fields: dict[str, Any]) -> None:
+    with _frozen(MockModel(_reply(Block(text="x")))) as model:
+        _refused_or_answered(_ask(model, wire, **fields))
+
+
+@settings(max_examples=100)
+@given(SCHEMAS)
+def test_any_schema_is_answered_or_refused(schema: Any) -> None:
+    asked = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
+    with _frozen(MockModel(_reply(Block(text="x")))) as model:
+        _refused_or_answered(_ask(model, response_format=asked))
+
+
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        ({"type": "array", "minItems": 10**9, "items": {"type": "null"}}, "/minItems: 1000000000 is more than"),
+        ({"type": "string", "minLength": 10**12}, "/minLength"),
+        ({"properties": {"a": {"$ref": "#"}, "b": {"$ref": "#"}}}, "insists on more than"),
+        ({"properties": {"a": {"type": "string", "minLength": "x"}}}, "/properties/a/minLength: 'x' is not allowed"),
+    ],
+)
+async def test_a_schema_that_cannot_be_filled_is_refused_with_the_place(schema: Any, reason: str) -> None:
+    asked = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
+    refused = _ask(MockModel(_reply(Block(text="x"))), response_format=asked)
+    error = _json(refused)["error"]
+    assert (refused.status, error["param"], error["code"]) == (400, "response_format", "invalid_json_schema")
+    assert reason in error["message"]

@@ -88,3 +88,38 @@ def test_a_broken_scenario_says_what_is_wrong(text: str, reason: str) -> None:
     with pytest.raises(ScenarioError, match=reason.replace("(", r"\(")) as caught:
         parse_scenario(text)
     assert all(problem.line >= 1 for problem in caught.value.problems)
+
+
+TEMPLATES = """
+name: templates
+rules:
+  - name: größe
+    templates: true
+    reply:
+      - text: ["ä {{user}} said ", "and {{ modle }} {{header.X-Team}}"]
+      - reasoning: |
+          First line.
+          Then {{heading}}.
+  - name: steps
+    turns:
+      - templates: true
+        reply: [{tool_call: {name: t, arguments: {deep: ["{{tool_results}}"]}}}]
+      - reply: [{text: "left alone: {{anything}}"}]
+"""
+
+
+def test_a_name_that_no_request_can_fill_is_found_in_its_line_and_column() -> None:
+    deep = "rules[1].turns[0].reply[0].tool_call.arguments.deep[0]"
+    with pytest.raises(ScenarioError) as caught:
+        parse_scenario(TEMPLATES, source="s.yaml")
+    assert str(caught.value).splitlines() == [
+        "s.yaml:7:41: rules[0].reply[0].text[1]: no request can fill '{{ modle }}' (did you mean 'model'?)",
+        "s.yaml:10:16: rules[0].reply[1].reasoning: no request can fill '{{heading}}' (did you mean 'header.NAME'?)",
+        f"s.yaml:14:59: {deep}: no request can fill '{{{{tool_results}}}}' (did you mean 'tool_result'?)",
+    ]
+
+
+def test_a_name_like_no_other_gets_them_all_as_a_hint() -> None:
+    text = "name: t\nrules: [{name: r, templates: true, reply: [{text: 'a\\''{{xyz}}'}]}]\n"
+    with pytest.raises(ScenarioError, match=r"there are user, last_message, .*, header\.NAME"):
+        parse_scenario(text)
