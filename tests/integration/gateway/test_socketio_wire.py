@@ -1,5 +1,6 @@
 """Engine.IO and Socket.IO packet by packet, on both backends."""
 
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 
 from gateway.testing import RunningGateway, make_settings, running_gateway
 from gateway.testing.client import ChatClient, HandshakeRefusedError
+from integration.npm import installed
 from mock_llm.testing import RunningMockLLM
 
 pytestmark = pytest.mark.anyio
 
+JS_CLIENT = Path(__file__).parent / "socketio_js"
 PATH = "/socket.io/?EIO=4&transport=polling"
 QUESTION = '42["chat_message",{"content":"Analyse my system performance","session_id":"talk"}]'
 
@@ -161,6 +164,36 @@ async def test_two_polls_at_once_end_the_session(gateway: RunningGateway, http: 
         group.start_soon(poll)
     assert sorted(answer.status_code for answer in answers) == [200, 400]
     assert {answer.text for answer in answers if answer.status_code == 200} == {"1"}
+
+
+@pytest.fixture(scope="module")
+def js_client() -> Path:
+    """Folder with npm's socket.io-client and the script that uses it."""
+    return installed(JS_CLIENT, ("package.json", "package-lock.json", "client.mjs"))
+
+
+async def test_the_client_of_npm_upgrades_talks_and_comes_back_to_its_session(
+    gateway: RunningGateway, js_client: Path
+) -> None:
+    with anyio.fail_after(30):
+        done = await anyio.run_process(
+            ["node", "client.mjs", gateway.url, gateway.token()], cwd=js_client, env=os.environ | {"NO_PROXY": "*"}
+        )
+    said = [msgspec.json.decode(line) for line in done.stdout.splitlines()]
+    names = [name for name, _ in said]
+    turn = ["chat_thinking", "chat_chunk", "chat_response", "chat_complete"]
+    talk = [name for name in names if name not in ("open", "upgrade", "connect", "disconnect")]
+    assert said[0] == ["open", "polling"]
+    assert next(transport for name, transport in said if name == "upgrade") == "websocket"
+    assert [name for place, name in enumerate(talk) if talk[:place][-1:] != [name]] == [*turn, *turn, "error"]
+    assert names.count("connect") == 2
+    sequence = [data["seq"] for name, data in said if name.startswith("chat_") and name != "chat_complete"]
+    assert sequence == sorted(set(sequence))
+    first_answer = names.index("chat_response")
+    chunks = [data["content"] for name, data in said[:first_answer] if name == "chat_chunk"]
+    assert "".join(chunks) == said[first_answer][1]["content"]
+    assert said[names.index("error")][1]["code"] == "invalid_field"
+    assert said[-1] == ["disconnect", "io client disconnect"]
 
 
 async def test_a_session_that_does_not_answer_pings_ends(llm: RunningMockLLM, tmp_path: Path) -> None:
