@@ -14,14 +14,10 @@ OTHER_NAMES: Final = "(other names)"
 ABNORMAL_CLOSE: Final = 1006
 """What RFC 6455 calls a connection that ended without a close frame."""
 
-Marks = tuple[tuple[int, int, Callable[[Instance, "Event"], None]], ...]
-"""Numbers to look at: slot, place of the value, whom to ask when it is out of the ordinary."""
 Finder = Callable[[Level, Line, "Event"], Instance]
-Row = tuple[int, tuple[str, str, str], tuple[Any, ...], tuple[Any, ...], Any]
-"""When; where: connection, kind, direction; what: event name, ids, values read by path; numbers; the payload."""
-EVENT: Final = "event"
-RECEIVED: Final = "received"
+"""Finds the scope of an event at one level, or opens it."""
 Place = tuple[dict[Key, Instance] | None, Key, Instance]
+"""A scope, and where to find it."""
 
 
 class Event:
@@ -36,6 +32,7 @@ class Event:
         self.line: Line = Line("", "", Lane(0))
         self.data: Any = None
         self.values: tuple[Any, ...] = ()
+        """As `layout` has them; the numbers are there only for events whose monitors look at numbers."""
 
     def fill(self, index: int, ns: int, name: str, line: Line, values: tuple[Any, ...], data: Any) -> None:
         """Make this the event at hand."""
@@ -55,11 +52,13 @@ class Track:
         "ends",
         "name",
         "needs",
+        "numeric",
         "paths",
         "repeats",
         "run",
         "seers",
         "sets",
+        "shown",
         "stranger",
         "watch",
         "wider",
@@ -79,9 +78,15 @@ class Track:
         self.count = 0
         self.run = run
         # What a run does with it, at hand without another look-up.
-        self.repeats = not ends and run.repeats and all(level.patient and entry.repeats for _, level, entry in wider)
-        """Nobody learns anything from the third such event in a row that the second did not show."""
         self.needs, self.watch, self.sets, self.seers = run.needs, run.watch, run.sets, run.seers
+        self.repeats = (
+            not (ends or stranger) and run.repeats and all(level.patient and entry.repeats for _, level, entry in wider)
+        )
+        """Nobody learns anything when it comes again, the same in all but its numbers, and nothing was wrong."""
+        self.shown = bool(run.seers or wider)
+        """Somebody looks at it each time."""
+        self.numeric = run.numeric or any(entry.numeric for _, _, entry in wider)
+        """And at its numbers."""
         self.wider = wider
         self.stranger = stranger
         """The contract is closed and does not know this event."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from event_capture.checker.layout import EPOCH, is_id, is_number
 from event_capture.checker.monitors import EVERY, Monitor
 from event_capture.contract.clauses import Isolate, Monotonic, Same, Schema, Scope
 from event_capture.vocabulary.pointer import format_pointer
@@ -14,12 +15,6 @@ if TYPE_CHECKING:
     from event_capture.checker.plan import Groups
     from event_capture.checker.scopes import Instance
 
-EPOCH_SLOT: Final = 4
-"""Place of the epoch among the values of an event, see plan.ROLE_SLOTS."""
-ID_SLOTS: Final = 3
-"""The first values of an event are its ids: user, thread, run."""
-FIRST_PATH: Final = 6
-"""The values before this one are ids and numbers; from it on stand those that clauses read by path."""
 MAX_OWNERS: Final = 100_000
 """Most ids whose owners are remembered; later ones are checked against the connection only."""
 
@@ -50,7 +45,7 @@ class MonotonicMonitor(Monitor[Monotonic]):
         memory = scope.slots[self.slot]
         last = memory[0]
         if self.by_epoch:
-            epoch = event.values[EPOCH_SLOT]
+            epoch = event.values[EPOCH]
             if epoch != memory[2]:
                 last, memory[2] = None, epoch
         self.compare(scope, event, memory, last, value)
@@ -143,11 +138,11 @@ class SameMonitor(Monitor[Same]):
         super().__init__(clause, index, scope, groups)
         self.field = groups.field(clause.field)
         self.reads = (self.field,)
-        self.steady = self.field < ID_SLOTS
+        self.steady = is_id(self.field)
         self.pointer = groups.pointer(clause.field)
 
     def repeats(self, name: str) -> bool:  # noqa: ARG002  any event
-        return not ID_SLOTS <= self.field < FIRST_PATH
+        return not is_number(self.field)
 
     def memory(self) -> Any:
         return [None, -1]
@@ -180,7 +175,7 @@ class IsolateMonitor(Monitor[Isolate]):
         super().__init__(clause, index, scope, groups)
         self.field = groups.field(clause.field)
         self.reads = (self.field,)
-        self.steady = self.field < ID_SLOTS
+        self.steady = is_id(self.field)
         self.pointer = groups.pointer(clause.field)
         # Ids that must have one owner each. Runs and threads in one table would clash, so each has its own.
         self.owned: list[tuple[int, str, str, dict[Any, tuple[Any, int]]]] = [

@@ -63,8 +63,10 @@ class Monitor(Generic[C]):
     """Events that `see` is called for; EVERY for all of them."""
     opens: ClassVar[bool] = False
     """`open` is called for the first event of a scope."""
-    ends: ClassVar[bool] = False
+    ends: bool = False
     """`end` is called when a scope ends."""
+    content_with: int = 0
+    """A bit that, when it is set at the end of a scope, leaves `end` nothing to say; 0: it must be asked anyway."""
 
     def gate(self, name: str) -> tuple[int, int]:  # noqa: ARG002  overridden
         """Bits that must be set when this event comes, and bits that must not; `see` is called when one is amiss."""
@@ -114,7 +116,7 @@ class RequireMonitor(Monitor[Require]):
 
     def __init__(self, clause: Require, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
-        self.bit = groups.bit(clause.event)
+        self.bit = self.content_with = groups.bit(clause.event)
 
     def end(self, scope: Instance) -> None:
         if not scope.mask & self.bit:
@@ -148,14 +150,14 @@ class ForbidMonitor(Monitor[Forbid]):
 
 
 class CountMonitor(Monitor[Count]):
-    ends = True
-
     def __init__(self, clause: Count, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
         self.bit = groups.bit(clause.event)
         # "At most one" and "at least one" are questions to the mask; only larger numbers need a counter.
         self.counting = clause.at_least > 1 or (clause.at_most or 0) > 1
         self.watched = clause.event if self.counting or clause.at_most == 0 else ()
+        self.ends = clause.at_least > 0
+        self.content_with = 0 if self.counting else self.bit
 
     def gate(self, name: str) -> tuple[int, int]:
         if self.counting or self.clause.at_most is None or name not in self.clause.event:
@@ -220,7 +222,7 @@ class LastMonitor(Monitor[Last]):
 
     def __init__(self, clause: Last, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
-        self.bit = groups.bit(clause.event)
+        self.bit = self.content_with = groups.bit(clause.event)
 
     def gate(self, name: str) -> tuple[int, int]:
         return (0, 0) if name in self.clause.event else (0, self.bit)

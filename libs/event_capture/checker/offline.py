@@ -1,43 +1,30 @@
-"""Checks a recording on disk, fast: only the fields that the contract looks at are decoded, chunk by chunk.
+"""Checks a recording on disk, fast, in bounded memory: piece by piece, each decoded straight into columns.
 
-The contract is compiled to a struct type whose fields are those that its clauses read; msgspec skips everything else
-without making an object of it. Lines that do not fit the type (ids that are no text, payloads that are no objects,
-frames that could not be read) and whatever is no received event take the ordinary way, so that both ways see the same.
+Pieces that the fast decoder refuses take the ordinary way, record by record, so that both ways see the same.
 """
 
 from collections.abc import Callable, Iterator
-from itertools import repeat
-from operator import attrgetter
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 import msgspec
 
+from event_capture.checker.chunk_decoding import ChunkDecoder, chunk_decoder
 from event_capture.checker.completeness import Completeness
 from event_capture.checker.engine import Checker
-from event_capture.checker.event import Row
-from event_capture.checker.field_monitors import FIRST_PATH, ID_SLOTS
-from event_capture.checker.plan import Plan
 from event_capture.checker.verdict import Report
 from event_capture.contract.model import Contract
 from event_capture.errors import RecordingError
 from event_capture.recording import decode_record, open_recording
-from event_capture.vocabulary.model import Alternatives, Steps
+from event_capture.records import Record
 
 CHUNK_BYTES: Final = 256 * 1024
 """How much is read and decoded at a time."""
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 """Longest line that is taken, in bytes."""
-_EVENT: Final = "event"
-_RECEIVED: Final = "received"
-_ENVELOPE: Final = ("connection", "kind", "direction")
+_REFUSALS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+_decode_records = msgspec.json.Decoder(Record).decode_lines
 
-_VALUE: Final = str | int | float | None
-_NOTHING: Final = None
-_ABSENT: Final = "\x7fabsent"
-"""A key that payloads do not have: where values come from that the vocabulary does not place."""
-
-Decode = Callable[[bytes], list[Row]]
 Progress = Callable[[int], None]
 
 
@@ -71,217 +58,105 @@ class _Check:
     def __init__(self, path: Path, contract: Contract) -> None:
         self.path = path
         self.checker = Checker(contract)
-        self.following = Completeness()
-        self.decoders = fast_decoders(self.checker.plan)
-        self.line = 0
-        """Lines read so far."""
+        self.checker.following = self.following = Completeness()
+        self.offset = 0
+        """Bytes before the piece at hand."""
         self.cut = False
+        self.decoder = chunk_decoder(self.checker.plan)
 
     def run(self, stream: IO[bytes], progress: Progress | None) -> None:
         for chunk in _chunks(stream, self.path):
-            rows = self.decode(chunk)
-            if rows is None:
-                self.slow(chunk)
-            else:
-                self.quick(chunk, rows)
+            if self.decoder is None or not self.quick(chunk, self.decoder):
+                self.ordinary(chunk)
             self.checker.ledger.take()
+            self.offset += len(chunk)
             if progress is not None:
                 progress(len(chunk))
 
-    def decode(self, chunk: bytes) -> list[Row] | None:
-        """Rows of a chunk by the first decoder that fits all of it, which is then asked first."""
-        for place, decode in enumerate(self.decoders):
-            try:
-                rows = decode(chunk)
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-                continue
-            if place:
-                self.decoders.insert(0, self.decoders.pop(place))
-            return rows
-        return None
+    def quick(self, chunk: memoryview, decoder: ChunkDecoder) -> bool:
+        """Check only what the contract looks at. False, and nothing is checked: there is a line that does not fit."""
+        lines: list[tuple[int, bytes]] = []
 
-    def quick(self, chunk: bytes, rows: list[Row]) -> None:
-        """Check rows; those that are no received event take the ordinary way, from their line."""
-        lines: list[bytes] = []
-
-        def ordinary(place: int) -> None:
+        def read_line(place: int) -> Record:
             if not lines:
-                lines.extend(chunk.split(b"\n"))
-                if len(lines) != len(rows) + 1:
-                    lines[:] = [line for line in lines if line.strip()]
-            self.one(lines[place], self.line + place + 1)
+                lines.extend((number, line) for number, line in enumerate(_lines(chunk)) if line.strip())
+            number, line = lines[place]
+            return self.record(line, number)
 
-        self.checker.events(rows, ordinary)
-        self.line += chunk.count(b"\n")
+        try:
+            batch = decoder.decode(chunk, read_line)
+        except _REFUSALS:
+            return False
+        if batch is not None:
+            self.checker.check(batch)
+        return True
 
-    def slow(self, chunk: bytes) -> None:
-        """Check line by line. Only the last line of a file may be without its newline, and so be cut off."""
-        lines = chunk.split(b"\n")
-        for place, line in enumerate(lines):
+    def ordinary(self, chunk: memoryview) -> None:
+        """Check whole records."""
+        try:
+            records = _decode_records(chunk)
+        except _REFUSALS:
+            self.line_by_line(chunk)
+        else:
+            self.checker.feed_all(records)
+
+    def line_by_line(self, chunk: memoryview) -> None:
+        """Find the line that is no record. Only the last line of a file may be cut off."""
+        lines = _lines(chunk)
+        for number, line in enumerate(lines):
             if not line.strip():
                 continue
             try:
-                self.one(line, self.line + place + 1)
+                record = self.record(line, number)
             except RecordingError:
-                if place < len(lines) - 1:
+                if number < len(lines) - 1:
                     raise
                 self.cut = True
-        self.line += len(lines) - 1
-
-    def one(self, line: bytes, number: int) -> None:
-        """Check one line the ordinary way."""
-        try:
-            record = decode_record(line)
-        except ValueError as error:
-            raise RecordingError(f"not a record: {error}", source=str(self.path), line=number) from None
-        self.following.see(record)
-        self.checker.feed(record)
-
-
-def _chunks(stream: IO[bytes], path: Path) -> Iterator[bytes]:
-    """Pieces of whole lines; what comes after the last newline comes last."""
-    rest = b""
-    while piece := stream.read(CHUNK_BYTES):
-        end = piece.rfind(b"\n")
-        if end < 0:
-            rest += piece
-            if len(rest) > MAX_LINE_BYTES:
-                raise RecordingError(f"a line is longer than {MAX_LINE_BYTES} bytes", source=str(path))
-            continue
-        yield rest + piece[: end + 1]
-        rest = piece[end + 1 :]
-    if rest:
-        yield rest
-
-
-def fast_decoders(plan: Plan) -> list[Decode]:
-    """Decoders for a contract, the fastest first; none when its clauses look at whole payloads.
-
-    The first one knows a single place for each value, and refuses messages that use another one. The second tries
-    all places of a value, as the ordinary way does.
-    """
-    places = [plan.contract.vocabulary.event, *plan.groups.fields]
-    if plan.needs_data or any(_odd(step) for each in places for steps in each for step in steps):
-        return []
-    shape = _Shape([steps for each in places for steps in each])
-    if shape.clash:
-        return []
-    decoders = [_single(places)]
-    if any(len(each) > 1 for each in places):
-        decoders.append(_merging(places))
-    return decoders
-
-
-def _odd(step: str) -> bool:
-    """A step that may lead into a list, or that msgspec does not take for the name of a field."""
-    return step.isdigit() or any(char < " " or char in '"\\' for char in step)
-
-
-def _single(places: list[Alternatives]) -> Decode:
-    shape = _Shape([each[0] for each in places if each], [steps for each in places for steps in each[1:]])
-    return _decode_with(shape, [shape.path(each[0]) if each else f"data.{shape.absent}" for each in places])
-
-
-def _merging(places: list[Alternatives]) -> Decode:
-    shape = _Shape([steps for each in places for steps in each])
-    paths = [shape.path(steps) for each in places for steps in each]
-    spans: list[tuple[int, int]] = []
-    start = 0
-    for each in places:
-        spans.append((start, start + len(each)))
-        start += len(each)
-    decoder = msgspec.json.Decoder(shape.record)
-    envelope, everything = attrgetter(*_ENVELOPE), attrgetter(*paths, f"data.{shape.absent}")
-
-    def decode(chunk: bytes) -> list[Row]:
-        rows: list[Row] = []
-        structs: list[Any] = decoder.decode_lines(chunk)
-        for struct in structs:
-            found = everything(struct)
-            values = [next((value for value in found[a:b] if value is not None), None) for a, b in spans]
-            what = (*values[: 1 + ID_SLOTS], *values[1 + FIRST_PATH :])
-            rows.append(
-                (struct.monotonic_ns, envelope(struct), what, tuple(values[1 + ID_SLOTS : 1 + FIRST_PATH]), None)
-            )
-        return rows
-
-    return decode
-
-
-def _decode_with(shape: "_Shape", paths: list[str]) -> Decode:
-    decoder = msgspec.json.Decoder(shape.record)
-    moment, where, payload = attrgetter("monotonic_ns"), attrgetter(*_ENVELOPE), attrgetter("data")
-    # Paths start at `data`: one look-up less for each of them.
-    inner = [path.removeprefix("data.") for path in paths]
-    what = attrgetter(*inner[: 1 + ID_SLOTS], *inner[1 + FIRST_PATH :])
-    numbers = attrgetter(*inner[1 + ID_SLOTS : 1 + FIRST_PATH])
-
-    def decode(chunk: bytes) -> list[Row]:
-        structs = decoder.decode_lines(chunk)
-        data = list(map(payload, structs))
-        return list(zip(map(moment, structs), map(where, structs), map(what, data), map(numbers, data), repeat(None)))
-
-    return decode
-
-
-class _Shape:
-    """The struct type of a record whose data has the wanted fields and no others."""
-
-    def __init__(self, wanted: list[Steps], refused: list[Steps] | None = None) -> None:
-        tree: dict[str, Any] = {}
-        self.clash = False
-        self._names: dict[str, str] = {}
-        for steps, leaf in [*((steps, _VALUE) for steps in wanted), *((steps, _NOTHING) for steps in refused or [])]:
-            node = tree
-            for step in steps[:-1]:
-                child = node.setdefault(step, {})
-                if not isinstance(child, dict):
-                    # A value and something inside of it: both cannot be had from one struct.
-                    self.clash = True
-                    return
-                node = child
-            if isinstance(node.get(steps[-1]), dict):
-                self.clash = True
-                return
-            node.setdefault(steps[-1], leaf)
-        data = self._struct("Data", tree | {_ABSENT: _NOTHING})
-        self.record = msgspec.defstruct(
-            "Row",
-            [
-                ("monotonic_ns", int),
-                ("wall_ns", int),
-                ("connection", str),
-                ("kind", str, _EVENT),
-                ("direction", str, _RECEIVED),
-                ("size", int, 0),
-                ("data", data, data()),
-                ("note", str, ""),
-                ("user", str, ""),
-            ],
-            frozen=True,
-            gc=False,
-            kw_only=True,
-        )
-
-    @property
-    def absent(self) -> str:
-        """The field of data that is never there."""
-        return self._field(_ABSENT)
-
-    def path(self, steps: Steps) -> str:
-        """Where an attrgetter finds the value."""
-        return ".".join(["data", *(self._field(step) for step in steps)])
-
-    def _field(self, step: str) -> str:
-        return self._names.setdefault(step, f"f{len(self._names)}")
-
-    def _struct(self, name: str, tree: dict[str, Any]) -> Any:
-        fields: list[tuple[str, Any, Any]] = []
-        for step, node in tree.items():
-            if isinstance(node, dict):
-                kind = self._struct(f"{name}_{self._field(step)}", node)
-                fields.append((self._field(step), kind, kind()))
             else:
-                fields.append((self._field(step), node, None))
-        rename = {self._field(step): step for step in tree}
-        return msgspec.defstruct(name, fields, rename=rename, frozen=True, gc=False)
+                self.checker.feed(record)
+
+    def record(self, line: bytes, number: int) -> Record:
+        """Read one line, the n-th of its piece."""
+        try:
+            return decode_record(line)
+        except ValueError as error:
+            number += 1 + _newlines(self.path, self.offset)
+            raise RecordingError(f"not a record: {error}", source=str(self.path), line=number) from None
+
+
+def _chunks(stream: IO[bytes], path: Path) -> Iterator[memoryview]:
+    """Pieces of whole lines, each valid until the next is asked for; what comes after the last newline comes last."""
+    buffer = bytearray(CHUNK_BYTES)
+    filled = 0
+    while True:
+        if filled == len(buffer):
+            if filled > MAX_LINE_BYTES:
+                raise RecordingError(f"a line is longer than {MAX_LINE_BYTES} bytes", source=str(path))
+            buffer = buffer + bytes(filled)
+        view = memoryview(buffer)
+        count = stream.readinto(view[filled:])  # type: ignore[attr-defined]  # every binary stream has it, IO lacks it
+        if not count:
+            break
+        before, filled = filled, filled + count
+        end = buffer.rfind(b"\n", before, filled) + 1
+        if end:
+            yield view[:end]
+            rest = buffer[end:filled]
+            filled = len(rest)
+            buffer[:filled] = rest
+    if filled:
+        yield view[:filled]
+
+
+def _lines(chunk: memoryview) -> list[bytes]:
+    return bytes(chunk).split(b"\n")
+
+
+def _newlines(path: Path, end: int) -> int:
+    """Newlines in the first bytes of a recording. Read anew: nobody needs them unless there is an error to tell."""
+    count = 0
+    with open_recording(path) as stream:
+        while end > 0 and (piece := stream.read(min(end, CHUNK_BYTES))):
+            count += piece.count(b"\n")
+            end -= len(piece)
+    return count

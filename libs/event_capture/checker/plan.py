@@ -4,13 +4,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from event_capture.checker.field_monitors import (
-    FIRST_PATH,
-    ID_SLOTS,
     IsolateMonitor,
     MonotonicMonitor,
     SameMonitor,
     SchemaMonitor,
 )
+from event_capture.checker.layout import FIRST_PATH, ID_ROLES, NUMBER_ROLES, SEQUENCE, USER, is_number
 from event_capture.checker.monitors import (
     AfterMonitor,
     CountMonitor,
@@ -48,8 +47,6 @@ from event_capture.errors import ContractError
 from event_capture.vocabulary.model import FIELD_ROLES, Alternatives, Vocabulary
 from event_capture.vocabulary.pointer import format_pointer, parse_pointer
 
-ROLE_SLOTS: Final = ("user", "thread", "run", "sequence", "epoch", "timestamp")
-"""The first values of every event, in this order; what clauses read besides comes after them."""
 _UNHEARD: Final = "\0"
 """Stands for every event that no clause names. No event has this name."""
 
@@ -64,7 +61,7 @@ class Groups:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self.bits: dict[frozenset[str], int] = {}
-        self.fields: list[Alternatives] = [vocabulary.place(role) for role in ROLE_SLOTS]
+        self.paths: list[Steps] = []
 
     def bit(self, names: Names) -> int:
         """The bit that is set once one of the events has come."""
@@ -73,31 +70,36 @@ class Groups:
     def field(self, name: str) -> int:
         """Place of a field among an event's values: `seq` and its like by role, others by path."""
         role = FIELD_ROLES.get(name)
-        return ROLE_SLOTS.index(role) if role else self.path(parse_pointer(name))
+        if role in ID_ROLES:
+            return USER + ID_ROLES.index(role)
+        if role in NUMBER_ROLES:
+            return SEQUENCE + NUMBER_ROLES.index(role)
+        return self.path(parse_pointer(name))
 
     def path(self, steps: Steps) -> int:
         """Place of the value at a path."""
-        wanted = (steps,)
-        for place in range(len(ROLE_SLOTS), len(self.fields)):
-            if self.fields[place] == wanted:
-                return place
-        self.fields.append(wanted)
-        return len(self.fields) - 1
+        if steps not in self.paths:
+            self.paths.append(steps)
+        return FIRST_PATH + self.paths.index(steps)
 
     def pointer(self, name: str) -> str:
         """JSON pointer of a field, the first of its alternatives."""
-        places = self.fields[self.field(name)]
+        places = self._alternatives(name)
         return format_pointer(places[0]) if places else ""
 
     def has(self, name: str) -> bool:
         """The vocabulary places this field."""
-        return bool(self.fields[self.field(name)])
+        return bool(self._alternatives(name))
+
+    def _alternatives(self, name: str) -> Alternatives:
+        role = FIELD_ROLES.get(name)
+        return self.vocabulary.place(role) if role else (parse_pointer(name),)
 
 
 class Entry:
     """What happens at one scope level when one event comes."""
 
-    __slots__ = ("gates", "needs", "reads", "repeats", "seers", "sets", "watch")
+    __slots__ = ("gates", "needs", "numeric", "reads", "repeats", "seers", "sets", "watch")
 
     def __init__(
         self, name: str, monitors: list[Monitor[Any]], groups: Groups, inline: frozenset[Monitor[Any]] = frozenset()
@@ -112,6 +114,8 @@ class Entry:
         self.watch = BEGUN
         """Bits that must be as `needs` has them: set when they are in it, not set when they are not."""
         self.reads: set[int] = set()
+        self.numeric = False
+        """Somebody who is called each time looks at its numbers."""
         self.repeats = True
         """It shows nothing new when it comes again as it was."""
         gates = []
@@ -126,6 +130,7 @@ class Entry:
                 self.reads |= set(monitor.reads)
                 if not monitor.steady and monitor not in inline:
                     seers.append(monitor.see)
+                    self.numeric |= any(map(is_number, monitor.reads))
                     self.repeats &= monitor.repeats(name)
         self.gates = tuple(gates)
         """Monitors to ask when a bit is amiss, with the bits that they need set and not set."""
@@ -148,12 +153,18 @@ class Level:
                 self.makers.append(monitor.memory)
         self.openers = tuple(monitor.open for monitor in monitors if monitor.opens)
         self.enders = tuple(monitor for monitor in monitors if monitor.ends)
+        """Monitors to ask when a scope ends."""
+        self.content = 0
+        """Bits that, when all are set at the end, leave only `exacting` monitors with something to say."""
+        for monitor in self.enders:
+            self.content |= monitor.content_with
+        self.exacting = tuple(monitor for monitor in self.enders if not monitor.content_with)
         numbers = [
             each
             for each in monitors
             if isinstance(each, MonotonicMonitor)
             and scope in (Scope.THREAD, Scope.CONNECTION)
-            and ID_SLOTS <= each.field < FIRST_PATH
+            and is_number(each.field)
             and not each.guarded
             and (each.by_epoch or not (each.strict or each.gapless))
         ]
@@ -162,9 +173,9 @@ class Level:
         self.unheard = Entry(_UNHEARD, monitors, groups, inline)
         self.rising = bool(numbers)
         """The engine itself looks whether numbers rise."""
-        self.counters = tuple((each.slot, each.field - ID_SLOTS, each.see) for each in numbers if each.by_epoch)
-        """Monitors of sequence numbers: slot, place among an event's numbers, whom to ask when it is not the next."""
-        self.clocks = tuple((each.slot, each.field - ID_SLOTS, each.see) for each in numbers if not each.by_epoch)
+        self.counters = tuple((each.slot, each.field, each.see) for each in numbers if each.by_epoch)
+        """Monitors of sequence numbers: slot, place of the value, whom to ask when it is not the next."""
+        self.clocks = tuple((each.slot, each.field, each.see) for each in numbers if not each.by_epoch)
         """The same for timestamps: whom to ask when one is earlier than the one before."""
         self.steady = tuple(monitor for monitor in monitors if monitor.steady)
         """Monitors that look at an event only when its ids differ from those of the event before."""
@@ -211,6 +222,7 @@ class Plan:
         }
         self.idle = Level(Scope.RUN, [], self.groups, [])
         """Stands in for the level of runs in contracts without clauses about runs."""
+        self.segmented = vocabulary.segmented
         self.begins = frozenset(vocabulary.begins)
         self.ends = frozenset(vocabulary.ends)
         self.known = frozenset(contract.known_events()) if contract.closed else None

@@ -20,8 +20,11 @@ def build_report(checker: Checker, *, complete: bool) -> Report:
     clauses += _rules(checker, complete)
     duration = checker.last_ns - checker.first_ns if checker.first_ns is not None else 0
     notes = []
-    if checker.retired:
-        notes.append(f"{checker.retired} scopes were settled early: more than {checker.max_scopes} were open at once")
+    if checker.directory.retired:
+        notes.append(
+            f"{checker.directory.retired} scopes were settled early: "
+            f"more than {checker.directory.max_scopes} were open at once"
+        )
     if checker.ledger.violation_count > len(checker.ledger.violations):
         notes.append(
             f"{checker.ledger.violation_count - len(checker.ledger.violations)} violations are counted but not listed"
@@ -38,7 +41,7 @@ def build_report(checker: Checker, *, complete: bool) -> Report:
         violations=tuple(checker.ledger.violations + checker.ledger.presumed),
         violation_count=checker.ledger.violation_count + sum(monitor.presumed for monitor in checker.plan.monitors),
         duration_ns=duration,
-        scopes={str(scope): count for scope, count in checker.scope_counts.items() if count},
+        scopes={str(scope): count for scope, count in checker.directory.counts.items() if count},
         required=tuple(clause.event for clause in checker.contract.clauses if isinstance(clause, Require)),
         notes=tuple(notes),
     )
@@ -59,7 +62,7 @@ def _clause_verdict(checker: Checker, monitor: Monitor[Any], complete: bool) -> 
         section=monitor.clause.section,
         index=monitor.index,
         verdict=verdict,
-        scopes=checker.scope_counts[monitor.scope],
+        scopes=checker.directory.counts[monitor.scope],
         violations=monitor.violations + monitor.presumed,
         fired=fired,
         note="" if fired or monitor.violations or monitor.presumed else _why_silent(checker, monitor),

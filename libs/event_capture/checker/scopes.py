@@ -34,6 +34,7 @@ class Instance:
         "last_name",
         "last_ns",
         "level",
+        "marks",
         "mask",
         "slots",
         "start_ns",
@@ -54,6 +55,8 @@ class Instance:
         self.last_index = -1
         self.last_ns = start_ns
         self.last_name = ""
+        self.marks: list[Any] | None = None
+        """Numbers of its events that must rise, see `rising.Mark`; made when the first event comes."""
         self.mask = 0
         """One bit per group of events that has been seen."""
         self.ended = False

@@ -170,6 +170,6 @@ def test_memory_of_ended_runs_is_let_go() -> None:
     for number in range(200):
         stream.ask().events(*TURN, run=f"run-{number}")
     checker.feed_all(stream.close())
-    line = checker._lines["ada-1"]
+    line = checker.directory.lines["ada-1"]
     assert len(line.lane.runs) <= 9
     assert checker.finish(complete=True).passed
