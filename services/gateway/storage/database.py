@@ -6,18 +6,22 @@ Asynchronous drivers exist for asyncio only; a thread serves both backends.
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Self, TypeVar, final
+from time import monotonic
+from typing import Any, Final, Self, TypeVar, final
 
 import anyio
+import psycopg
 from anyio import CapacityLimiter, to_thread
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, SQLAlchemyError
 
 from gateway.errors import SettingsError, StorageError
 
 T = TypeVar("T")
 
-_POSTGRESQL_NAMES = frozenset({"postgres", "postgresql"})
+_POSTGRESQL_NAMES: Final = frozenset({"postgres", "postgresql"})
+_TRUSTED_SECONDS: Final = 1.0
+"""A connection that was used this lately is used again without asking whether it still stands."""
 
 
 @final
@@ -68,6 +72,8 @@ class Database:
             # Only the kind of error: its text holds the parameters, which are what users wrote.
             cause = error.orig if isinstance(error, DBAPIError) else error
             raise StorageError(f"the database failed ({type(cause).__name__})") from error
+        except psycopg.Error as error:
+            raise StorageError(f"the database failed ({type(error).__name__})") from error
 
 
 def _make_engine(url: str, threads: int) -> Engine:
@@ -83,13 +89,33 @@ def _make_engine(url: str, threads: int) -> Engine:
             raise SettingsError("GATEWAY_DATABASE_URL", f"the folder {folder} does not exist; make it first")
     elif parsed.drivername in _POSTGRESQL_NAMES or parsed.drivername == "postgresql+psycopg":
         parsed = parsed.set(drivername="postgresql+psycopg")
-        options = {"pool_pre_ping": True, "connect_args": {"connect_timeout": 5}}
+        options = {"connect_args": {"connect_timeout": 5}}
     else:
         raise SettingsError("GATEWAY_DATABASE_URL", f"{parsed.drivername} is not supported; use sqlite or postgresql")
     engine = create_engine(parsed, pool_size=threads + 1, max_overflow=0, hide_parameters=True, **options)
     if parsed.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
+    else:
+        _ask_after_idling(engine)
     return engine
+
+
+def _ask_after_idling(engine: Engine) -> None:
+    """Replace connections that were closed while nobody used them, without a round trip for those in steady use."""
+
+    def note_use(_connection: Any, record: Any) -> None:
+        record.info["used_at"] = monotonic()
+
+    def ask(connection: Any, record: Any, _proxy: Any) -> None:
+        if monotonic() - record.info.get("used_at", monotonic()) < _TRUSTED_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except psycopg.Error as error:
+            raise DisconnectionError(type(error).__name__) from error
+
+    event.listen(engine, "checkin", note_use)
+    event.listen(engine, "checkout", ask)
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from sqlalchemy import (
@@ -140,6 +141,7 @@ def user_key_of(tenant_id: str, user_id: str) -> str:
     return _key(tenant_id, user_id)
 
 
+@lru_cache(maxsize=4096)  # asked for several times with each event
 def _key(*parts: str) -> str:
     # JSON keeps the parts apart, so that no choice of names lets two owners share a key.
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()

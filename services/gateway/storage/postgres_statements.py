@@ -1,0 +1,109 @@
+"""What a batch says to PostgreSQL: two round trips, however much it holds.
+
+Each statement takes all its rows as one JSON value, and the statements of a round trip are sent together. Waiting for
+an answer means giving up Python's lock and getting in line for it again, which on a busy processor takes longer than
+most statements do. https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
+"""
+
+from collections.abc import Collection, Sequence
+from typing import Any, Final, cast, final
+
+import msgspec
+import psycopg
+from sqlalchemy import Connection, Table
+
+from gateway.storage.entries import Accepted
+from gateway.storage.rows import OUTCOME_COLUMNS, BatchRows, Row, TurnIdentity
+from gateway.storage.schema import events, messages, runs, sessions, threads, users
+
+
+def _rows_of(table: Table) -> str:
+    return f"json_populate_recordset(NULL::{table.name}, %s::json) AS new"
+
+
+def _insert(table: Table, *, without: Collection[str] = (), conflict: str = "") -> str:
+    names = ", ".join(column.name for column in table.columns if column.name not in without)
+    # Names come from the schema, values go as parameters.
+    return f"INSERT INTO {table.name} ({names}) SELECT {names} FROM {_rows_of(table)} {conflict}"  # noqa: S608
+
+
+def _update(table: Table, key: str, columns: Sequence[str], *, condition: str = "") -> str:
+    values = ", ".join(f"{name} = new.{name}" for name in columns)
+    return f"UPDATE {table.name} AS old SET {values} FROM {_rows_of(table)} WHERE old.{key} = new.{key} {condition}"  # noqa: S608
+
+
+_KNOWN_TURNS: Final = (
+    "SELECT user_key, message_id, run_id, accepted_seq FROM runs WHERE message_id = ANY(%s) AND user_key = ANY(%s)"
+)
+# Locked in one order, so that two instances which write to the same threads never wait for each other in a ring.
+_LAST_SEQS: Final = "SELECT thread_key, last_seq FROM threads WHERE thread_key = ANY(%s) ORDER BY thread_key FOR UPDATE"
+_LAST_BATCH: Final = "SELECT last_batch FROM writers WHERE writer_id = %s"
+_MARK: Final = (
+    "INSERT INTO writers (writer_id, last_batch) VALUES (%s, %s)"
+    " ON CONFLICT (writer_id) DO UPDATE SET last_batch = excluded.last_batch"
+)
+_ADD_USERS: Final = _insert(users, conflict="ON CONFLICT DO NOTHING")
+_ADD_THREADS: Final = _insert(threads, without={"acked_seq"}, conflict="ON CONFLICT DO NOTHING")
+_ADD_RUNS: Final = _insert(runs)
+_ADD_EVENTS: Final = _insert(events)
+_ADD_MESSAGES: Final = _insert(messages)
+_NOTE_SESSIONS: Final = _insert(
+    sessions, conflict="ON CONFLICT (user_key, session_id) DO UPDATE SET last_used_at = excluded.last_used_at"
+)
+_MOVE_LAST: Final = _update(threads, "thread_key", ["last_seq"], condition="AND old.last_seq < new.last_seq")
+_MOVE_ACKED: Final = _update(threads, "thread_key", ["acked_seq"], condition="AND old.acked_seq < new.acked_seq")
+_END_RUNS: Final = _update(runs, "run_id", OUTCOME_COLUMNS)
+
+
+@final
+class PostgresStatements:
+    """See `Statements`."""
+
+    def read(
+        self, connection: Connection, turns: Collection[TurnIdentity], thread_keys: Collection[str]
+    ) -> tuple[dict[TurnIdentity, Accepted], dict[str, int]]:
+        """See `Statements.read`."""
+        driver = _driver(connection)
+        message_ids = [message_id for _, message_id in turns]
+        user_keys = list({user_key for user_key, _ in turns})
+        with driver.pipeline():
+            found = driver.execute(_KNOWN_TURNS, (message_ids, user_keys)) if turns else None
+            places = driver.execute(_LAST_SEQS, (list(thread_keys),))
+        known = {
+            (user_key, message_id): Accepted(run_id, seq, duplicate=True)
+            for user_key, message_id, run_id, seq in (found.fetchall() if found is not None else ())
+        }
+        return known, dict(places.fetchall())
+
+    def last_batch(self, connection: Connection, writer_id: str) -> int | None:
+        """See `Statements.last_batch`."""
+        row = _driver(connection).execute(_LAST_BATCH, (writer_id,)).fetchone()
+        return None if row is None else int(row[0])
+
+    def write(self, connection: Connection, rows: BatchRows, writer_id: str, number: int) -> None:
+        """See `Statements.write`. Commits in the same round trip."""
+        driver = _driver(connection)
+        with driver.pipeline():
+            for statement, values in (
+                (_ADD_USERS, _in_order(rows.users)),
+                (_ADD_THREADS, _in_order(rows.threads)),
+                (_ADD_RUNS, rows.runs),
+                (_ADD_EVENTS, rows.events),
+                (_ADD_MESSAGES, rows.messages),
+                (_NOTE_SESSIONS, _in_order(rows.sessions)),
+                (_MOVE_LAST, [{"thread_key": key, "last_seq": seq} for key, seq in rows.last_seqs.items()]),
+                (_END_RUNS, list(rows.outcomes.values())),
+                (_MOVE_ACKED, [{"thread_key": key, "acked_seq": seq} for key, seq in sorted(rows.acks.items())]),
+            ):
+                if values:
+                    driver.execute(statement, (msgspec.json.encode(values).decode(),))
+            driver.execute(_MARK, (writer_id, number))
+            driver.commit()
+
+
+def _driver(connection: Connection) -> "psycopg.Connection[Any]":
+    return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+
+
+def _in_order(rows: dict[Any, Row]) -> list[Row]:
+    return [rows[key] for key in sorted(rows)]
