@@ -208,7 +208,7 @@ def _refused(status: int, headers: Mapping[str, str]) -> ModelError:
     if status in _RETRYABLE_STATUS or status >= 500:
         return ModelError(
             ErrorCode.MODEL_REFUSED,
-            f"The model is overloaded or failing (status {status}). Try again in a minute.",
+            f"The model is unavailable: overloaded or failing (status {status}). Try again in a minute.",
             retryable=True,
             retry_after=_retry_after(headers),
         )

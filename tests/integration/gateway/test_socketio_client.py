@@ -1,6 +1,18 @@
-"""An unmodified python-socketio client against the gateway on PostgreSQL: polling first, then the upgrade.
+"""An unmodified python-socketio client against the gateway on PostgreSQL.
 
-The client exists for asyncio only; the wire itself is tested on both backends elsewhere.
+Nine things that a chat over Socket.IO must do, each in a test of its own:
+
+ 1. the handshake: polling first, then the upgrade
+ 2. a message is answered in chunks and completed
+ 3. messages are stored
+ 4. chunks come in order
+ 5. a session is made on first use
+ 6. a model's error reaches the client
+ 7. sessions at the same time are apart
+ 8. a client that comes back finds its session
+ 9. thinking comes before the answer
+
+After them, what goes wrong. The client exists for asyncio only; the wire itself is tested on both backends elsewhere.
 """
 
 from collections.abc import AsyncIterator
@@ -24,7 +36,7 @@ name: socketio
 rules:
   - name: fails
     match: {user: "will fail"}
-    fault: {kind: http_error, status: 400, message: unavailable}
+    fault: {kind: http_error, status: 503, message: LLM unavailable}
   - name: alphabet
     match: {user: "alphabet"}
     reply: [{text: ["AB", "CD", "EF", "GH", "IJ"]}]
@@ -107,14 +119,6 @@ async def test_the_default_transports_end_in_an_upgrade(gateway: RunningGateway)
         assert client.client.transport() == "websocket"
 
 
-@pytest.mark.parametrize("transports", [["polling"], ["websocket"]])
-async def test_either_transport_alone_carries_a_turn(gateway: RunningGateway, transports: list[str]) -> None:
-    async with connected(gateway, transports=transports) as client:
-        await client.say("Hello", "one-transport")
-        await client.wait_for("chat_complete")
-    assert "chat_chunk" in client.names
-
-
 async def test_a_message_is_answered_in_chunks_and_completed(gateway: RunningGateway) -> None:
     async with connected(gateway) as client:
         await client.say("Hello Aria!", "test-session-001")
@@ -158,7 +162,8 @@ async def test_a_model_error_reaches_the_client(gateway: RunningGateway) -> None
         await client.say("This will fail", "test-error-001")
         error = await client.wait_for("error")
     assert (error["code"], error["session_id"]) == ("model_refused", "test-error-001")
-    assert error["message"]
+    assert "unavailable" in error["message"]
+    assert "chat_complete" not in client.names
 
 
 async def test_sessions_at_the_same_time_are_apart(gateway: RunningGateway) -> None:
@@ -172,6 +177,7 @@ async def test_sessions_at_the_same_time_are_apart(gateway: RunningGateway) -> N
             await client.say(f"Message from {name}", f"concurrent-{name}")
         for client in clients.values():
             await client.wait_for("chat_complete")
+    assert all(client.names.count("chat_complete") == 1 for client in clients.values())
     sessions = {name: {data["session_id"] for _, data in client.received} for name, client in clients.items()}
     assert sessions == {name: {f"concurrent-{name}"} for name in clients}
 
@@ -194,6 +200,14 @@ async def test_thinking_comes_before_the_answer(gateway: RunningGateway) -> None
         await client.say("What is the meaning of life?", "test-thinking-001", enable_thinking=True)
         await client.wait_for("chat_complete")
     assert client.names.index("chat_thinking") < client.names.index("chat_chunk")
+
+
+@pytest.mark.parametrize("transports", [["polling"], ["websocket"]])
+async def test_either_transport_alone_carries_a_turn(gateway: RunningGateway, transports: list[str]) -> None:
+    async with connected(gateway, transports=transports) as client:
+        await client.say("Hello", "one-transport")
+        await client.wait_for("chat_complete")
+    assert "chat_chunk" in client.names
 
 
 async def test_a_bad_token_is_refused_at_connect(gateway: RunningGateway) -> None:
