@@ -53,8 +53,8 @@ class Event(Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=T
     epoch: str | UnsetType = UNSET
     """Names the log that `seq` counts in. A new epoch means that old positions say nothing."""
     first_seq: int | UnsetType = UNSET
-    """Set when this event stands for the places `first_seq` to `seq`: pieces of text that were merged for a slow reader,
-    or events before it that the roles of the user hide."""
+    """Set when this event stands for the places `first_seq` to `seq`: for pieces of text that were merged for a slow
+    reader, or for events before it that the roles of the user hide."""
 
 
 class WelcomePayload(Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self, get_args, get_origin, g
 import msgspec
 from msgspec import Meta
 
-from chat_protocol.limits import MAX_INBOUND_BYTES
+from chat_protocol.limits import MAX_INBOUND_BYTES, MAX_OUTBOUND_BYTES
 from gateway.errors import KeyRefusedError, SettingsError
 from gateway.identity.keys import collect_keys
 from gateway.settings_file import check_secrets, read_settings_file
@@ -18,6 +18,9 @@ PREFIX: Final = "GATEWAY_"
 SETTINGS_FILE: Final = "GATEWAY_SETTINGS_FILE"
 SECRETS: Final = frozenset({"jwt_keys", "llm_api_key"})
 """Settings that come from the environment and from nowhere else."""
+
+ENVELOPE_BYTES: Final = 8 << 10
+"""Room for everything of an event but the answer or the result that it carries."""
 
 _KEY_FORM: Final = "kid=secret, several separated by commas, the first signs"
 _CONTAINERS: Final[tuple[Any, ...]] = (dict, list)
@@ -113,7 +116,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     max_steps: Annotated[Count, _says("Model calls in one turn.")] = 8
     max_tool_calls: Annotated[Count, _says("Tool calls that one model answer may ask for.")] = 16
-    max_answer_bytes: Annotated[Bytes, _says("Largest answer of one turn, reasoning included.")] = 1 << 20
+    max_answer_bytes: Annotated[
+        Bytes, _says("Largest answer of one turn as JSON, reasoning and the arguments of tools included.")
+    ] = 512 << 10
+    max_tool_result_bytes: Annotated[
+        Bytes, _says("Largest result of a tool as JSON; a larger one is an error that the model is told.")
+    ] = 64 << 10
     tool_timeout: Annotated[Seconds, _says("How long one tool may take.")] = 10.0
     turn_timeout: Annotated[Seconds, _says("How long one turn may take.")] = 300.0
     history_messages: Annotated[Count, _says("Earlier messages of the thread that the model sees.")] = 40
@@ -127,6 +135,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_frame_bytes: Annotated[
         Bytes, _says("Larger messages are not even read to the end: the connection is closed with 1009.")
     ] = 1 << 20
+    max_outbound_bytes: Annotated[
+        Bytes, _says("Largest event. What goes into one, an answer or the result of a tool, must leave some room.")
+    ] = MAX_OUTBOUND_BYTES
     outbound_bytes: Annotated[
         Bytes, _says("Unread bytes that a connection may have before it is closed with 4508.")
     ] = 1 << 20
@@ -134,6 +145,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     max_sessions: Annotated[Count, _says("Socket.IO connections that may be open.")] = 10_000
     heartbeat: Annotated[Seconds, _says("Time between two pings to a client.")] = 20.0
     heartbeat_timeout: Annotated[Seconds, _says("How long a client may take to answer a ping.")] = 20.0
+    ack_timeout: Annotated[
+        Seconds, _says("How long a client that sends acks may take to acknowledge an event before it is sent again.")
+    ] = 30.0
+    ack_tries: Annotated[Count, _says("How often it is, before the connection is closed with 4508.")] = 3
     send_timeout: Annotated[Seconds, _says("How long one write may be held up by a client that does not read.")] = 5.0
 
     drain_timeout: Annotated[Seconds, _says("How long turns under way may go on when the gateway is stopped.")] = 10.0
@@ -167,6 +182,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             converted[name] = _parse_keys(value, source) if name == "jwt_keys" else _convert(value, kinds[name], source)
         settings = cls(**converted)
         _check_keys(settings, sources)
+        _check_sizes(settings, sources)
         return settings
 
     @classmethod
@@ -226,6 +242,16 @@ def _parse_keys(value: Any, source: str) -> dict[str, bytes]:
     if not keys:
         raise SettingsError(source, f"is empty; the form is {_KEY_FORM}")
     return keys
+
+
+def _check_sizes(settings: Settings, sources: Mapping[str, str]) -> None:
+    most = settings.max_outbound_bytes - ENVELOPE_BYTES
+    for name in ("max_answer_bytes", "max_tool_result_bytes"):
+        if getattr(settings, name) > most:
+            raise SettingsError(
+                sources.get(name, f"{PREFIX}{name.upper()}"),
+                f"must be at most {most}, so that the event around it keeps within max_outbound_bytes",
+            )
 
 
 def _check_keys(settings: Settings, sources: Mapping[str, str]) -> None:

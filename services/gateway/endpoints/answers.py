@@ -90,6 +90,7 @@ class Answers:
             protocol_version=PROTOCOL_VERSION,
             limits=Limits(
                 max_inbound_bytes=self._settings.max_inbound_bytes,
+                max_outbound_bytes=self._settings.max_outbound_bytes,
                 queue_size=self._settings.queue_size,
                 heartbeat_seconds=self._settings.heartbeat,
             ),

@@ -17,6 +17,9 @@ from gateway.model.answer import AnswerEnd, AnswerPart, ReasoningDelta, TextDelt
 MAX_LINE: Final = 1 << 20
 """Longest line of a stream, in bytes."""
 
+MAX_CALL_CHARACTERS: Final = 1 << 18
+"""Most characters of ids, names and arguments in the tool calls of one answer."""
+
 _BROKE_OFF = "The model's answer broke off. Send the message again."
 
 
@@ -73,6 +76,7 @@ class AnswerReader:
         self._max_tool_calls = max_tool_calls
         self._buffer = b""
         self._calls: dict[int, _PartialCall] = {}
+        self._call_characters = 0
         self._usage = Usage()
         self._finish_reason: str | None = None
 
@@ -145,3 +149,14 @@ class AnswerReader:
         if delta.function is not None:
             call.name += delta.function.name or ""
             call.arguments.append(delta.function.arguments or "")
+        self._call_characters += _characters(delta)
+        if self._call_characters > MAX_CALL_CHARACTERS:
+            raise ModelError(
+                ErrorCode.TURN_LIMIT,
+                f"The model asked for tools with more than {MAX_CALL_CHARACTERS} characters. Ask for less.",
+            )
+
+
+def _characters(delta: _ToolDelta) -> int:
+    function = delta.function or _Function()
+    return len(delta.id or "") + len(function.name or "") + len(function.arguments or "")

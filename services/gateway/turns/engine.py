@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, final
 
 import anyio
+import msgspec
 
 from chat_protocol.events import AnyEvent, ErrorCode, Usage
 from gateway.channels.access import Access
@@ -66,7 +67,13 @@ class ExecutionEngine:
             TurnError: the turn cannot end well; the words are for the user.
         """
         began = time.perf_counter()
-        tools = ToolRunner(self._toolbox, self._events, emit, timeout=self._settings.tool_timeout)
+        tools = ToolRunner(
+            self._toolbox,
+            self._events,
+            emit,
+            timeout=self._settings.tool_timeout,
+            max_result_bytes=self._settings.max_tool_result_bytes,
+        )
         messages: list[dict[str, Any]] = [{"role": "system", "content": SYSTEM_PROMPT}, *conversation]
         texts: list[str] = []
         usage = Usage()
@@ -108,12 +115,15 @@ class ExecutionEngine:
                 answer.text.append(text)
                 await emit(self._events.partial(text))
             case ToolCall():
+                self._count(part.id)
+                self._count(part.arguments)
                 answer.calls.append(part)
             case AnswerEnd():
                 answer.end = part
 
     def _count(self, text: str) -> None:
-        self._size += len(text.encode("utf-8", "surrogatepass"))
+        # As it goes over the wire: the last event carries all of the text once more, and clients bound what they take.
+        self._size += len(msgspec.json.encode(text)) - 2
         if self._size > self._settings.max_answer_bytes:
             raise TurnError(
                 ErrorCode.TURN_LIMIT,

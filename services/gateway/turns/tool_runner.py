@@ -27,15 +27,23 @@ class ToolRunner:
         events: makes the run's events.
         emit: takes them.
         timeout: seconds that one tool may take.
+        max_result_bytes: largest result, as JSON.
     """
 
     def __init__(
-        self, toolbox: Toolbox, events: RunEvents, emit: Callable[[AnyEvent], Awaitable[None]], *, timeout: float
+        self,
+        toolbox: Toolbox,
+        events: RunEvents,
+        emit: Callable[[AnyEvent], Awaitable[None]],
+        *,
+        timeout: float,
+        max_result_bytes: int,
     ) -> None:
         self._toolbox = toolbox
         self._events = events
         self._emit = emit
         self._timeout = timeout
+        self._max_result_bytes = max_result_bytes
         self._log = get_logger("gateway.tools")
 
     async def run(self, calls: Sequence[ToolCall]) -> list[str]:
@@ -80,7 +88,10 @@ class ToolRunner:
         try:
             tool = self._toolbox.get(name)
             with anyio.fail_after(self._timeout):
-                return await tool.run(arguments), None
+                result = await tool.run(arguments)
+            if (size := len(msgspec.json.encode(result))) > self._max_result_bytes:
+                return None, f"the result has {size} bytes, the limit is {self._max_result_bytes}; ask for less"
+            return result, None
         except ToolError as error:
             return None, str(error)
         except TimeoutError:

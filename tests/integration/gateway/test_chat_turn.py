@@ -18,6 +18,7 @@ async def test_welcome_comes_first_and_names_version_and_limits(gateway: Running
     assert welcome["type"] == "welcome"
     assert welcome["payload"]["protocol_version"] == "1.0"
     assert welcome["payload"]["limits"]["max_inbound_bytes"] == 8192
+    assert welcome["payload"]["limits"]["max_outbound_bytes"] == 1 << 20
 
 
 async def test_a_turn_streams_every_kind_of_event_in_order(gateway: RunningGateway) -> None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from gateway.testing import RunningGateway, make_settings, running_gateway
@@ -46,6 +47,20 @@ rules:
     match: {}
     reply: [{tool_call: {name: calculator, arguments: {expression: "1 + 1"}}}]
 """
+
+WORDY = msgspec.json.encode(
+    {
+        "name": "wordy",
+        "rules": [
+            {
+                "name": "asked",
+                "match": {"user": "tool"},
+                "reply": [{"tool_call": {"name": "calculator", "arguments": {"expression": "1 + " * 1500 + "1"}}}],
+            },
+            {"name": "quotes", "match": {}, "reply": [{"text": ['"' * 2500] * 3}]},
+        ],
+    }
+).decode() + "\n"
 
 STALL = """
 name: stall
@@ -134,6 +149,31 @@ async def test_a_model_that_never_stops_calling_tools_meets_the_turn_limit(tmp_p
         events = await one_turn(gateway, QUESTION)
     assert events[-1]["payload"]["code"] == "turn_limit"
     assert [event["type"] for event in events].count("tool_completed") == 3
+
+
+@pytest.mark.parametrize("content", ["Tell me", "Use a tool"])
+async def test_an_answer_that_would_be_too_large_to_send_meets_the_turn_limit(tmp_path: Path, content: str) -> None:
+    limits = {"max_answer_bytes": 5900, "max_tool_result_bytes": 5900, "max_outbound_bytes": 14_100}
+    async with (
+        running_mock_llm(WORDY) as llm,
+        running_gateway(make_settings(tmp_path, llm.openai_url, **limits)) as gateway,
+    ):
+        events = await one_turn(gateway, content)
+    # As JSON every quote has two bytes, so the second piece of text would make ten thousand.
+    assert (events[-1]["type"], events[-1]["payload"]["code"]) == ("error_event", "turn_limit")
+    assert max(len(msgspec.json.encode(event)) for event in events) <= limits["max_outbound_bytes"]
+
+
+async def test_a_tool_whose_result_is_too_large_fails_and_the_model_is_told(tmp_path: Path) -> None:
+    async with (
+        running_mock_llm(TOOLS) as llm,
+        running_gateway(make_settings(tmp_path, llm.openai_url, max_tool_result_bytes=100)) as gateway,
+    ):
+        events = await one_turn(gateway, "two tools")
+    results = {event["payload"]["tool_name"]: event["payload"] for event in events if event["type"] == "tool_completed"}
+    assert {name: payload["status"] for name, payload in results.items()} == {"calculator": "ok", "search": "error"}
+    assert "the limit is 100" in results["search"]["result"]["error"]
+    assert events[-1]["type"] == "agent_completed"
 
 
 @pytest.mark.parametrize(

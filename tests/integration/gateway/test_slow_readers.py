@@ -57,6 +57,7 @@ async def module_gateway(
         outbound_bytes=OUTBOUND_BYTES,
         coalesce_bytes=16384,
         max_answer_bytes=1 << 24,
+        max_outbound_bytes=1 << 25,
         send_timeout=0.5,
     )
     async with running_gateway(settings) as running:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chat_protocol.events import Usage
 from gateway.errors import ModelError
 from gateway.model.answer import AnswerEnd, AnswerPart, ReasoningDelta, TextDelta, ToolCall
-from gateway.model.chunks import AnswerReader
+from gateway.model.chunks import MAX_CALL_CHARACTERS, AnswerReader
 
 
 def sse(*chunks: dict[str, Any] | str) -> bytes:
@@ -87,6 +87,18 @@ def test_both_names_of_reasoning_are_read(field: str) -> None:
 def test_an_answer_that_is_not_whole_is_an_error(stream: bytes) -> None:
     with pytest.raises(ModelError):
         read(stream)
+
+
+@pytest.mark.parametrize("part", ["arguments", "name", "id"])
+def test_a_tool_call_that_never_ends_is_refused(part: str) -> None:
+    reader = AnswerReader(max_tool_calls=2)
+    piece = "x" * (MAX_CALL_CHARACTERS // 4)
+    fields = {"arguments": "", "name": "", "id": ""} | {part: piece}
+    chunk = sse(tool(0, fields["arguments"], name=fields["name"], id=fields["id"]))
+    for _ in range(4):
+        assert list(reader.feed(chunk)) == []
+    with pytest.raises(ModelError, match="Ask for less"):
+        list(reader.feed(chunk))
 
 
 def test_more_tool_calls_than_allowed_are_refused() -> None:

@@ -36,6 +36,11 @@ def test_an_override_wins_over_the_environment() -> None:
         pytest.param({"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_PROT": "1"}, "the nearest is port", id="misspelt name"),
         pytest.param({"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_LOG_LEVEL": "loud"}, "GATEWAY_LOG_LEVEL", id="no such level"),
         pytest.param({"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_CHANNELS": "guide"}, "GATEWAY_CHANNELS", id="not JSON"),
+        pytest.param(
+            {"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_MAX_OUTBOUND_BYTES": "100000"},
+            "GATEWAY_MAX_ANSWER_BYTES: must be at most 91808",
+            id="answers that fit no event",
+        ),
         pytest.param({"GATEWAY_JWT_PUBLIC_KEYS": '{"idp": "?"}'}, "GATEWAY_JWT_PUBLIC_KEYS: key 'idp'", id="not PEM"),
         pytest.param({"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_TOOL_TIMEOUT": "-1"}, "GATEWAY_TOOL_TIMEOUT", id="negative"),
     ],
