@@ -11,6 +11,7 @@ from anyio import to_thread
 from chat_protocol.messages import Ack, Auth, Cancel, Ping, Resume, Subscribe, Unsubscribe, UserMessage
 from gateway.channels.access import Access
 from gateway.channels.switchboard import SubscribeHandler, Switchboard, UnsubscribeHandler
+from gateway.delivery.acks import AckWatch
 from gateway.delivery.handlers import AckHandler, AuthHandler, PingHandler, ResumeHandler
 from gateway.delivery.hub import Hub
 from gateway.delivery.watch import ExpiryWatch
@@ -108,6 +109,7 @@ class Gateway:
                             await service.recover()
                             await running.start(service.queue.run)
                             running.start_soon(ExpiryWatch(hub, interval=settings.expiry_interval).run)
+                            running.start_soon(AckWatch(hub, timeout=settings.ack_timeout, tries=settings.ack_tries).run)
                             yield cls(
                                 settings=settings,
                                 ids=ids,

@@ -149,6 +149,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Seconds, _says("How long a client that sends acks may take to acknowledge an event before it is sent again.")
     ] = 30.0
     ack_tries: Annotated[Count, _says("How often it is, before the connection is closed with 4508.")] = 3
+    ack_timeout: Annotated[
+        Seconds, _says("How long a client that sends acks may take to acknowledge an event before it is sent again.")
+    ] = 30.0
+    ack_tries: Annotated[Count, _says("How often it is, before the connection is closed with 4508.")] = 3
     send_timeout: Annotated[Seconds, _says("How long one write may be held up by a client that does not read.")] = 5.0
 
     drain_timeout: Annotated[Seconds, _says("How long turns under way may go on when the gateway is stopped.")] = 10.0

@@ -10,6 +10,7 @@ from msgspec import UNSET
 from chat_protocol.close_codes import CloseCode
 from chat_protocol.decoding import decode_event, encode
 from chat_protocol.events import AnyEvent, ErrorCode
+from gateway.delivery.acks import Acknowledgements, Due
 from gateway.delivery.following import Following
 from gateway.delivery.hub import Hub
 from gateway.delivery.outbox import Outbox
@@ -62,6 +63,7 @@ class Connection:
         """Set once the gateway wants to close: the code and the reason."""
         self._hub = hub
         self._following: dict[str, Following] = {}
+        self._acks: dict[str, Acknowledgements] = {}
         self._behind: deque[Following] = deque()
         self._woken = anyio.Event()
         self._stop: Callable[[], None] | None = None
@@ -122,9 +124,35 @@ class Connection:
             self._catch_up(following)
 
     def position(self, address: ThreadAddress) -> int | None:
-        """The last event of the thread that was queued for the client. None: the thread is not followed."""
+        """The furthest event of the thread that was queued for the client. None: the thread is not followed."""
         following = self._following.get(address.thread_key)
-        return None if following is None else following.seq
+        return None if following is None else following.furthest
+
+    def acknowledge(self, address: ThreadAddress, seq: int) -> None:
+        """Note that the client has everything of the thread up to here; from now on it is asked for acks."""
+        acks = self._acks.get(address.thread_key)
+        if acks is None:
+            self._acks[address.thread_key] = Acknowledgements(seq)
+        else:
+            acks.arrived(seq)
+
+    def redeliver(self, now: float, *, timeout: float, tries: int) -> None:
+        """Send again what was not acknowledged in time. See `gateway.delivery.acks`."""
+        if not self._acks or self.closing is not None or self.outbox.waiting_bytes:
+            # What has not even been written is not missed.
+            return
+        for thread_key, acks in self._acks.items():
+            following = self._following[thread_key]
+            match acks.due(following.furthest, now, timeout=timeout, tries=tries):
+                case Due.AGAIN:
+                    following.restart(after_seq=acks.seq)
+                    self.veil.restart(thread_key)
+                    self._catch_up(following)
+                case Due.GIVE_UP:
+                    self.close(
+                        CloseCode.SLOW_READER, f"no ack; resume seq={acks.seq} thread={following.address.thread_id}"
+                    )
+                    return
 
     def authenticate(self, principal: Principal) -> None:
         """Go on under a fresh token of the same user."""

@@ -28,6 +28,12 @@ class Following:
         """The last event handed to the connection."""
         self.live = live
         self._newest = after_seq
+        self._furthest = after_seq
+
+    @property
+    def furthest(self) -> int:
+        """The last event that was handed to the connection, also when an earlier one came after it."""
+        return max(self._furthest, self.seq)
 
     def published(self, seq: int) -> bool:
         """Note that `seq` was published. True: hand it to the connection now."""
@@ -57,6 +63,7 @@ class Following:
         self.live = False
 
     def restart(self, *, after_seq: int) -> None:
-        """Begin again after another place, because the client asked for it."""
+        """Begin again after another place, because the client asked for it or missed what came from there on."""
+        self._furthest = max(self._furthest, self.seq)
         self.seq = after_seq
         self.live = False

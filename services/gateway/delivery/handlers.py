@@ -61,7 +61,7 @@ class AckHandler:
         self._epoch = epoch
 
     async def handle(self, connection: Connection, message: Ack) -> None:
-        """Store the position, from which `resume` without a position goes on.
+        """Store the position, from which `resume` without a position goes on, and expect such acks from now on.
 
         Raises:
             RequestError: the log is another one, or the connection was not sent that much of the thread.
@@ -73,6 +73,7 @@ class AckHandler:
             raise RequestError(ErrorCode.NOT_FOUND, "This connection does not follow that thread.", field="thread_id")
         if message.seq > sent:
             raise RequestError(ErrorCode.INVALID_FIELD, f"only events up to {sent} were sent", field="seq")
+        connection.acknowledge(address, message.seq)
         await self._journal.append(NewAck(address, message.seq))
 
 

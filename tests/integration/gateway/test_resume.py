@@ -1,5 +1,6 @@
 """Positions in a thread's log: resume, ack, and what is wrong with a position."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from gateway.delivery.connection import MAX_FOLLOWED
 from gateway.testing import RunningGateway, make_settings, running_gateway
 from gateway.testing.client import ChatClient
-from mock_llm.testing import running_mock_llm
+from mock_llm.testing import RunningMockLLM, running_mock_llm
 
 pytestmark = pytest.mark.anyio
 
@@ -146,6 +147,51 @@ async def test_a_wrong_ack_is_refused(gateway: RunningGateway, fields: dict[str,
         await client.send({"type": "ack", "epoch": events[0]["epoch"]} | fields)
         refused = await client.receive()
     assert refused["payload"]["code"] == code
+
+
+@pytest.fixture(scope="module")
+async def module_impatient_gateway(
+    llm: RunningMockLLM, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RunningGateway]:
+    """A gateway that waits only a moment for acks."""
+    settings = make_settings(tmp_path_factory.mktemp("acks"), llm.openai_url, ack_timeout=0.2, ack_tries=2)
+    async with running_gateway(settings) as running:
+        yield running
+
+
+@pytest.fixture
+def impatient_gateway(module_impatient_gateway: RunningGateway, tenant_id: str) -> RunningGateway:
+    return module_impatient_gateway.of_tenant(tenant_id)
+
+
+async def test_what_is_not_acknowledged_comes_again_until_it_is(impatient_gateway: RunningGateway) -> None:
+    gateway = impatient_gateway
+    async with ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client:
+        await client.receive()
+        events = await client.chat(QUESTION, thread_id="talk")
+        epoch = events[0]["epoch"]
+        await client.send({"type": "ack", "thread_id": "talk", "epoch": epoch, "seq": 4})
+        again = await client.receive_until("agent_completed")
+        await client.send({"type": "ack", "thread_id": "talk", "epoch": epoch, "seq": again[-1]["seq"]})
+        await client.send({"type": "ping"})
+        rest = await client.receive_until("pong")
+    assert again == events[4:]
+    assert "error_event" not in {event["type"] for event in rest}
+
+
+async def test_a_client_that_stops_acknowledging_is_closed_and_resumes_after_its_last_ack(
+    impatient_gateway: RunningGateway,
+) -> None:
+    gateway = impatient_gateway
+    async with ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client:
+        await client.receive()
+        events = await client.chat(QUESTION, thread_id="talk")
+        epoch = events[0]["epoch"]
+        await client.send({"type": "ack", "thread_id": "talk", "epoch": epoch, "seq": 4})
+        ended = await client.wait_closed()
+    first = await replay(gateway, thread_id="talk", epoch=epoch)
+    assert (ended.code, ended.reason) == (4508, "no ack; resume seq=4 thread=talk")
+    assert first == events[4]
 
 
 async def test_a_message_sent_twice_runs_once(gateway: RunningGateway) -> None:
