@@ -5,6 +5,7 @@ from typing import Final, final
 import anyio
 import structlog
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected, WebSocketState
 
 from chat_protocol.close_codes import CloseCode
@@ -24,6 +25,8 @@ from gateway.logs import get_logger
 SUBPROTOCOL: Final = "streamproof.v1"
 _BEARER_SUBPROTOCOL: Final = "bearer."
 _CLOSE_SECONDS: Final = 5.0
+_IN_A_ROW: Final = 8
+"""Frames of one client that are handled before the others have their turn: what is there already is read at once."""
 
 _GONE: Final = (WebSocketDisconnect, WebSocketDisconnected)
 
@@ -103,8 +106,10 @@ class WebSocketEndpoint:
     async def _read(self, websocket: WebSocket, connection: Connection) -> None:
         try:
             while True:
-                frame = await _receive(websocket)
-                await self._answers.handle(connection, frame, self._gateway.router)
+                for _ in range(_IN_A_ROW):
+                    frame = await _receive(websocket)
+                    await self._answers.handle(connection, frame, self._gateway.router)
+                await checkpoint()
         except _GONE:
             return
 

@@ -1,8 +1,13 @@
 """Stopping turns, and how many of them run: cancel, queue limits, order, fairness, tokens that end."""
 
+import time
+from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 
 from gateway.testing import RunningGateway, make_settings, running_gateway
@@ -22,6 +27,8 @@ rules:
     match: {}
     reply: [{text: ["done"]}]
 """
+
+MESSAGES = {"greedy": 30, "one": 3, "two": 3}
 
 
 @pytest.fixture
@@ -123,6 +130,105 @@ async def test_a_user_with_many_messages_does_not_hold_up_another(
         await held_llm.barriers.reached("middle")
         events = await modest.chat("me too")
     assert events[-1]["type"] == "agent_completed"
+
+
+async def ping_until(client: ChatClient, over: anyio.Event) -> list[float]:
+    """How long the answer to each ping took, in seconds."""
+    took: list[float] = []
+    while not over.is_set():
+        began = time.perf_counter()
+        await client.send({"type": "ping"})
+        assert (await client.receive())["type"] == "pong"
+        took.append(time.perf_counter() - began)
+    return took
+
+
+async def test_a_flood_of_messages_is_answered_with_busy_and_nobody_else_waits_for_it(
+    small_gateway: RunningGateway, anyio_backend_name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = {"asyncio": 10_000, "trio": 3_000}[anyio_backend_name]
+    events: list[dict[str, Any]] = []
+    under_way, over = anyio.Event(), anyio.Event()
+    took: list[float] = []
+
+    async with (
+        ChatClient.connect(small_gateway.ws_url, headers=small_gateway.headers("flood")) as flood,
+        ChatClient.connect(small_gateway.ws_url, headers=small_gateway.headers("modest")) as modest,
+        ChatClient.connect(small_gateway.ws_url, headers=small_gateway.headers("idle")) as idle,
+    ):
+        await flood.receive()
+        await modest.receive()
+        await idle.receive()
+        await flood.send({"type": "user_message", "content": "wait", "thread_id": "talk"})
+        await flood.receive_until("partial_result")
+
+        async def read() -> None:
+            while len(events) < frames:
+                events.append(await flood.receive())
+                if len(events) == 100:
+                    under_way.set()
+            over.set()
+
+        async def write() -> None:
+            messages = (
+                {"type": "user_message", "id": f"r{number}", "content": "more", "thread_id": f"t{number % 7}"}
+                for number in range(frames)
+            )
+            await flood.send_all(messages)
+
+        async def ping() -> None:
+            took.extend(await ping_until(idle, over))
+
+        async with anyio.create_task_group() as group:
+            for task in (read, write, ping):
+                group.start_soon(task)
+            await under_way.wait()
+            turn = await modest.chat("me too")
+            answered_by_then = len(events)
+    with capsys.disabled():
+        worst, middle = max(took) * 1000, sorted(took)[len(took) // 2] * 1000
+        print(
+            f"\n{anyio_backend_name}: {frames} messages of one user; another user's turn was over after "
+            f"{answered_by_then} of them; a third's pings took {middle:.1f} ms (median), {worst:.1f} ms (longest)"
+        )
+    kinds = Counter(event["type"] for event in events)
+    assert kinds == {"message_accepted": 2, "busy": frames - 2}
+    assert all(event["payload"]["retry_after_ms"] > 0 for event in events if event["type"] == "busy")
+    assert turn[-1]["type"] == "agent_completed"
+    assert answered_by_then < frames / 2
+
+
+async def test_users_take_turns_while_one_keeps_a_full_queue(held_llm: RunningMockLLM, tmp_path: Path) -> None:
+    settings = make_settings(tmp_path, held_llm.openai_url, queue_size=50, runs_per_user=4, runs_in_all=1)
+    ended: list[str] = []
+    async with running_gateway(settings) as gateway, AsyncExitStack() as stack:
+        clients = {
+            user: await stack.enter_async_context(ChatClient.connect(gateway.ws_url, headers=gateway.headers(user)))
+            for user in (*MESSAGES, "blocker")
+        }
+
+        async def say(user: str, messages: int) -> None:
+            for number in range(messages):
+                await clients[user].send({"type": "user_message", "content": "quick", "thread_id": f"t{number}"})
+            for _ in range(messages):
+                await clients[user].receive_until("message_accepted")
+
+        async def hear(user: str, messages: int) -> None:
+            for _ in range(messages):
+                await clients[user].receive_until("agent_completed")
+                ended.append(user)
+
+        await clients["blocker"].send({"type": "user_message", "content": "wait"})
+        await clients["blocker"].receive_until("partial_result")
+        async with anyio.create_task_group() as group:
+            for user, messages in MESSAGES.items():
+                group.start_soon(say, user, messages)
+        async with anyio.create_task_group() as group:
+            for user, messages in MESSAGES.items():
+                group.start_soon(hear, user, messages)
+            held_llm.barriers.release("middle")
+    # Whoever has little to say is through after a few rounds, whatever the others have in their queues.
+    assert max(place for place, user in enumerate(ended) if user != "greedy") < 12
 
 
 async def test_a_connection_ends_when_its_token_does(held_llm: RunningMockLLM, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Final, final
 import anyio
 import msgspec
 from anyio.abc import TaskGroup, TaskStatus
+from anyio.lowlevel import checkpoint
 from engineio import packet as engine_packets  # type: ignore[import-untyped]  # ships no types
 from starlette.requests import Request
 from starlette.responses import Response
@@ -121,6 +122,8 @@ class SocketIOEndpoint:
             while not session.ended.is_set():
                 packet = await websocket.receive_text()
                 await session.handle(packet)
+                # What is there already is read at once, so the others must be given their turn.
+                await checkpoint()
         except _GONE:
             return
         except (BadPacketError, KeyError) as error:
