@@ -104,15 +104,19 @@ def scripted_error(fault: HttpError) -> RequestRefusedError:
 
 
 def retry_headers(fault: HttpError, now: float) -> Headers:
-    """The Retry-After of a scripted error; `now` is wall-clock seconds, for the form that is a date."""
-    if fault.retry_after is None:
-        return ()
-    wait = seconds(fault.retry_after)
-    if fault.retry_after_form == "milliseconds":
-        return ((b"retry-after-ms", b"%d" % round(wait * 1000)),)
-    if fault.retry_after_form == "date":
-        return ((b"retry-after", http_date(now + wait)),)
-    return ((b"retry-after", f"{wait:g}".encode()),)
+    """When a scripted error says to come back; `now` is wall-clock seconds, for the form that is a date."""
+    found: list[tuple[bytes, bytes]] = []
+    if fault.should_retry is not None:
+        found.append((b"x-should-retry", b"true" if fault.should_retry else b"false"))
+    if fault.retry_after is not None:
+        wait = seconds(fault.retry_after)
+        if fault.retry_after_form == "milliseconds":
+            found.append((b"retry-after-ms", b"%d" % round(wait * 1000)))
+        elif fault.retry_after_form == "date":
+            found.append((b"retry-after", http_date(now + wait)))
+        else:
+            found.append((b"retry-after", f"{wait:g}".encode()))
+    return tuple(found)
 
 
 def http_date(moment: float) -> bytes:

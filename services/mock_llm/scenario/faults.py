@@ -44,6 +44,7 @@ class HttpError(_Fault, frozen=True, tag="http_error"):
         code: machine-readable code, such as `rate_limit_exceeded`.
         retry_after: when to come back.
         retry_after_form: how the Retry-After header says it.
+        should_retry: what the header `x-should-retry` says; the SDKs obey it before everything else.
     """
 
     status: Literal[400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 504, 529]
@@ -51,6 +52,7 @@ class HttpError(_Fault, frozen=True, tag="http_error"):
     code: str | None = None
     retry_after: Duration | None = None
     retry_after_form: Literal["seconds", "milliseconds", "date"] = "seconds"
+    should_retry: bool | None = None
 
     def __post_init__(self) -> None:
         if self.retry_after is not None:

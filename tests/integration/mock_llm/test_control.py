@@ -5,7 +5,7 @@ import anyio.lowlevel
 import httpx
 import pytest
 from anyio.abc import TaskGroup
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, InternalServerError
 
 from integration.mock_llm.stories import EVERYTHING, saying
 from mock_llm.client import MockLLMClient
@@ -177,6 +177,14 @@ async def test_the_journal_tells_retries_and_the_reuse_of_a_connection() -> None
         await client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
         seen = [(entry.status, entry.retry, entry.connection, entry.connection_request) for entry in llm.requests()]
         assert seen == [(503, 0, 1, 1), (200, 1, 1, 2)]
+
+
+async def test_an_error_that_says_not_to_retry_is_not_retried() -> None:
+    scenario = Scenario(name="final", rules=(Rule(name="r", fault=HttpError(status=503, should_retry=False)),))
+    async with running_mock_llm(scenario) as llm, AsyncOpenAI(base_url=llm.openai_url, api_key="k") as client:
+        with pytest.raises(InternalServerError):
+            await client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
+        assert len(llm.requests()) == 1
 
 
 async def test_the_rules_report_names_the_unused_and_the_shadowed() -> None:

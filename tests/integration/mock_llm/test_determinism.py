@@ -32,25 +32,25 @@ async def _run(scenario: Scenario, *, workers: int, backwards: bool = False) -> 
     }
 
     async def ask(client: httpx.AsyncClient, number: int, path: str) -> None:
-        asked = {"model": "m", "stream": True, "user": f"u{number % 5}", **paths[path]}
+        asked = {"model": "m", "stream": True, "user": f"u{number % 3}", **paths[path]}
         async with limit:
             response = await client.post(path, json=asked)
         headers = sorted((name, value) for name, value in response.headers.items())
-        found.setdefault((number % 5, path), []).append((response.status_code, headers, response.content))
+        found.setdefault((number % 3, path), []).append((response.status_code, headers, response.content))
 
     async with (
         running_mock_llm(scenario) as llm,
         httpx.AsyncClient(base_url=llm.url) as client,
         anyio.create_task_group() as tasks,
     ):
-        for number in range(10):
+        for number in range(6):
             for path in paths:
-                tasks.start_soon(ask, client, 9 - number if backwards else number, path)
+                tasks.start_soon(ask, client, 5 - number if backwards else number, path)
     return {key: sorted(answers) for key, answers in found.items()}
 
 
 async def test_one_by_one_and_all_at_once_give_the_same_bytes() -> None:
-    assert await _run(CHAOTIC, workers=1) == await _run(CHAOTIC, workers=30)
+    assert await _run(CHAOTIC, workers=1) == await _run(CHAOTIC, workers=18)
 
 
 async def test_the_order_of_arrival_changes_nothing() -> None:
@@ -65,8 +65,8 @@ async def test_chaos_strikes_its_share_and_no_more() -> None:
     scenario = replace(EVERYTHING, chaos=(Chaos(rate=0.25, fault=HttpError(status=503)),))
     async with running_mock_llm(scenario) as llm, httpx.AsyncClient(base_url=llm.url) as client:
         statuses = []
-        for number in range(200):
+        for number in range(60):
             asked = {"model": f"m{number}", "messages": [{"role": "user", "content": "hi"}]}
             statuses.append((await client.post("/v1/chat/completions", json=asked)).status_code)
-    assert 30 <= statuses.count(503) <= 70
-    assert statuses.count(200) + statuses.count(503) == 200
+    assert 8 <= statuses.count(503) <= 22
+    assert statuses.count(200) + statuses.count(503) == 60

@@ -1,8 +1,5 @@
 """The pytest plugin, used as a project would use it."""
 
-import os
-import sys
-
 import pytest
 
 pytest_plugins = ["pytester"]
@@ -43,12 +40,11 @@ def test_default(mock_llm_server):
 '''
 
 
-def test_the_fixtures_serve_what_the_marker_names(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+def test_the_fixtures_serve_what_the_marker_names(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(TESTS)
     pytester.makefile(".yaml", scenario="name: file\nrules:\n  - {name: r, reply: [{text: from a file}]}\n")
-    result = pytester.runpytest_subprocess("-q", "--strict-markers")
+    result = pytester.runpytest_inprocess("-q", "--strict-markers", "-p", "no:cacheprovider", "-p", "no:asyncio")
     # The asynchronous test runs once for each backend that anyio offers.
     passed = result.parseoutcomes()
     assert passed.get("failed", 0) == 0

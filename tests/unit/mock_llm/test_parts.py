@@ -200,3 +200,8 @@ def test_the_environment_fills_the_settings_and_the_token_stays_out_of_the_repr(
 def test_retry_after_is_said_in_every_form(form: Any, header: tuple[bytes, bytes]) -> None:
     fault = HttpError(status=429, retry_after="1500ms", retry_after_form=form)
     assert retry_headers(fault, 10.0) == (header,)
+
+
+@pytest.mark.parametrize(("said", "header"), [(True, b"true"), (False, b"false")])
+def test_an_error_can_say_whether_to_retry(said: bool, header: bytes) -> None:
+    assert retry_headers(HttpError(status=429, should_retry=said), 10.0) == ((b"x-should-retry", header),)
