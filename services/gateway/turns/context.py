@@ -62,7 +62,8 @@ class UserExecutionContext:
     def log_fields(self) -> dict[str, Any]:
         """The ids that every log line of the request carries."""
         return {
-            "request_id": self.request_id,
+            # A client that gives its requests no ids has given or been given this one.
+            "request_id": self.request_id or self.message_id,
             "tenant_id": self.tenant_id,
             "user_id": self.user_id,
             "thread_id": self.thread_id,

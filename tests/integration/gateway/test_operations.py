@@ -147,10 +147,15 @@ async def test_log_lines_of_a_turn_carry_its_ids_and_neither_words_nor_token(
         async with ChatClient.connect(gateway.ws_url, headers={"Authorization": f"Bearer {token}"}) as client:
             await client.send({"type": "user_message", "id": "req-1", "content": content, "thread_id": "talk"})
             events = await client.receive_until("agent_completed")
+            unnamed = {"type": "user_message", "message_id": "msg-2", "content": content, "thread_id": "talk"}
+            await client.send(unnamed)
+            events += await client.receive_until("agent_completed")
+    runs = [event["run_id"] for event in events if event["type"] == "agent_completed"]
     lines = [msgspec.json.decode(record.getMessage()) for record in caplog.records if record.name.startswith("gateway")]
     ended = [line for line in lines if line["event"] == "turn completed"]
     assert [(line["request_id"], line["user_id"], line["thread_id"], line["run_id"]) for line in ended] == [
-        ("req-1", "alice", "talk", events[-1]["run_id"])
+        ("req-1", "alice", "talk", runs[0]),
+        ("msg-2", "alice", "talk", runs[1]),
     ]
     assert "secret-canary" not in caplog.text
     assert token not in caplog.text

@@ -79,6 +79,22 @@ async def test_the_upgrade_loses_nothing(gateway: RunningGateway, http: httpx.As
     assert packets[0].startswith('42["chat_thinking"')
 
 
+async def test_a_fresh_token_and_a_cancel_are_taken(gateway: RunningGateway, http: httpx.AsyncClient) -> None:
+    address = await connected(http, gateway)
+    for packet in (
+        ["auth", {"token": gateway.token(lifetime=-1)}],
+        ["auth", {"token": gateway.token(roles=["user", "admin"])}],
+        ["cancel", {"run_id": "run_1"}],
+    ):
+        await http.post(address, content=f"427{msgspec.json.encode(packet).decode()}")
+    answers: list[str] = []
+    with anyio.fail_after(20):
+        while answers.count("437[]") < 3:
+            answers += (await http.get(address)).text.split("\x1e")
+    errors = [msgspec.json.decode(answer[2:])[1]["code"] for answer in answers if answer.startswith('42["error"')]
+    assert errors == ["unauthenticated", "not_found"]
+
+
 async def test_a_poll_of_an_upgraded_session_is_refused(gateway: RunningGateway, http: httpx.AsyncClient) -> None:
     address = await connected(http, gateway)
     sid = address.rpartition("=")[2]

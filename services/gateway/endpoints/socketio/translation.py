@@ -1,6 +1,7 @@
 """Between the gateway's messages and the events of Socket.IO clients. Pure.
 
-In:  `chat_message` with `content` and `session_id`, which is the thread.
+In:  `chat_message` with `content` and `session_id`, which is the thread; `auth` with a fresh `token`; `cancel` with a
+     `run_id`.
 Out: `chat_thinking` and `chat_chunk` as the answer comes, `chat_response` with all of it, `chat_complete` when the turn
      has ended well, `error` when it or a request has not.
 """
@@ -24,6 +25,7 @@ from chat_protocol.events import (
 )
 
 CHAT_MESSAGE: Final = "chat_message"
+_TAKEN: Final = (CHAT_MESSAGE, "auth", "cancel")
 
 
 def to_frame(data: Sequence[Any]) -> str:
@@ -33,14 +35,14 @@ def to_frame(data: Sequence[Any]) -> str:
         MalformedMessageError: the event is not one that the gateway knows, or carries no object.
     """
     name = data[0] if data else None
-    if name != CHAT_MESSAGE:
+    if name not in _TAKEN:
         shown = repr(name[:64]) if isinstance(name, str) else "without a name"
         raise MalformedMessageError(
-            ErrorCode.UNKNOWN_TYPE, f"unknown event {shown}; known: {CHAT_MESSAGE}", field="event"
+            ErrorCode.UNKNOWN_TYPE, f"unknown event {shown}; known: {', '.join(_TAKEN)}", field="event"
         )
     if len(data) != 2 or not isinstance(data[1], dict):
-        raise MalformedMessageError(ErrorCode.INVALID_MESSAGE, f"{CHAT_MESSAGE} carries one object")
-    return msgspec.json.encode({**data[1], "type": CHAT_MESSAGE}).decode()
+        raise MalformedMessageError(ErrorCode.INVALID_MESSAGE, f"{name} carries one object")
+    return msgspec.json.encode({**data[1], "type": name}).decode()
 
 
 def from_frame(frame: str) -> list[tuple[str, dict[str, Any]]]:
