@@ -1,5 +1,6 @@
 """From the log to live events, whatever the order of commits, pages and resumes: no gap and no repeat."""
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -73,3 +74,4 @@ class FollowingMachine(RuleBasedStateMachine):
 
 
 TestFollowingMachine = FollowingMachine.TestCase
+TestFollowingMachine.settings = settings(max_examples=40, stateful_step_count=40)
