@@ -68,7 +68,7 @@ def _canonical(clause: AnyClause, contract: Contract) -> AnyClause:
         for name, value in fields.items()
         if isinstance(value, tuple)
         and all(isinstance(each, str) for each in value)
-        and name not in ("by", "key", "keeping")
+        and name not in ("by", "key", "keeping", "owner")
     }
     return replace(clause, scope=scope_of(contract, clause), **sorted_names)
 

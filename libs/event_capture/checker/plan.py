@@ -20,6 +20,7 @@ from event_capture.checker.monitors import (
     OrderMonitor,
     RequireMonitor,
 )
+from event_capture.checker.ownership import OwnMonitor
 from event_capture.checker.pair_monitors import PairMonitor, ReferMonitor
 from event_capture.checker.time_monitors import FirstEventMonitor, GapMonitor, SpanMonitor, TotalMonitor
 from event_capture.contract.clauses import (
@@ -33,6 +34,7 @@ from event_capture.contract.clauses import (
     Monotonic,
     Names,
     Order,
+    Own,
     Pair,
     Refer,
     Require,
@@ -255,6 +257,7 @@ _SIMPLE: Final[dict[type[Clause], type[Monitor[Any]]]] = {
     Order: OrderMonitor,
     Pair: PairMonitor,
     Refer: ReferMonitor,
+    Own: OwnMonitor,
     Monotonic: MonotonicMonitor,
     Same: SameMonitor,
     Isolate: IsolateMonitor,

@@ -22,6 +22,7 @@ from event_capture.contract.clauses import (
     Last,
     Monotonic,
     Order,
+    Own,
     Pair,
     Refer,
     Require,
@@ -321,6 +322,33 @@ class _Meaning:
                 known.add(value)
         return False
 
+    def own(self, clause: Own, group: Group) -> bool:
+        """Each claim is looked at with what all events before it say of its thing."""
+        owners: dict[tuple[str, Any], tuple[Any]] = {}
+        broken = False
+        for seen in self.heard(group):
+            said = getter((clause.owner,))(seen.data)
+            for claim in clause.claims:
+                if seen.name not in claim.event:
+                    continue
+                if claim.where and (getter((claim.where,))(seen.data) == claim.value) == claim.other:
+                    continue
+                if claim.verb == "clears":
+                    owners = {thing: owner for thing, owner in owners.items() if thing[0] not in claim.thing}
+                elif (key := getter((claim.by,))(seen.data)) is not None:
+                    whole = owners.get((claim.part_of, getter((claim.part_by,))(seen.data))) if claim.part_of else None
+                    broken |= bool(said is not None and whole and whole != (said,))
+                    meant = (said,) if said is not None else whole
+                    thing = next(
+                        (each for kind in claim.thing if (each := (kind, key)) in owners), (claim.thing[0], key)
+                    )
+                    known = owners.get(thing)
+                    agrees = claim.verb in ("adds", "replaces") or not known or not meant or known == meant
+                    broken |= not agrees
+                    if claim.verb == "replaces" or (claim.verb != "follows" and not known):
+                        owners[thing] = meant or (None,)
+        return broken
+
     def within(self, clause: Within, group: Group) -> bool:
         heard = self.heard(group)
         start = group.start_ns if group.start_ns is not None else heard[0].ns if heard else 0
@@ -416,6 +444,7 @@ _MEANINGS: Final[dict[type[Clause], Callable[..., bool]]] = {
     Order: _Meaning.order,
     Pair: _Meaning.pair,
     Refer: _Meaning.refer,
+    Own: _Meaning.own,
     Within: _Meaning.within,
     Monotonic: _Meaning.monotonic,
     Same: _Meaning.same,

@@ -3,6 +3,7 @@
 from event_capture.contract.clauses import (
     After,
     AnyClause,
+    Claim,
     Clause,
     Count,
     First,
@@ -11,6 +12,7 @@ from event_capture.contract.clauses import (
     Last,
     Monotonic,
     Order,
+    Own,
     Pair,
     Refer,
     Require,
@@ -26,6 +28,7 @@ from event_capture.contract.model import Contract
 __all__ = [
     "After",
     "AnyClause",
+    "Claim",
     "Clause",
     "Contract",
     "Count",
@@ -35,6 +38,7 @@ __all__ = [
     "Last",
     "Monotonic",
     "Order",
+    "Own",
     "Pair",
     "Refer",
     "Require",

@@ -212,6 +212,57 @@ class Refer(Clause, frozen=True, kw_only=True, tag="refer"):
         return (*self.event, *self.to)
 
 
+class Claim(Struct, frozen=True, kw_only=True):
+    """What one kind of event does to the owner of a thing."""
+
+    event: Names
+    verb: str
+    """`makes`: the first one says who owns it, later ones agree. `adds`: makes it unless it is there. `replaces`: says
+    anew who owns it. `follows`: agrees with who owns it, if that is known. `clears`: of these things nothing is known
+    any more."""
+    thing: Names
+    """Kinds of things; an id names one thing of each kind. Of several, the first that has the id counts."""
+    by: Steps = ()
+    """Path of the thing's id."""
+    part_of: str = ""
+    """Kind of the thing that it is a part of: without a word of its own, the owner of that one owns it."""
+    part_by: Steps = ()
+    """Path of the id of that thing."""
+    where: Steps = ()
+    """Path of a value that says whether the event does this."""
+    value: str | int | float | bool | None = None
+    """What must stand there."""
+    other: bool = False
+    """That must not stand there."""
+
+    def sentence(self) -> str:
+        """The claim in words."""
+        text = f"{any_of(self.event)} {self.verb} {any_of(self.thing)}"
+        if self.by:
+            text += f" by {format_path(self.by)}"
+        if self.part_of:
+            text += f" in {self.part_of} by {format_path(self.part_by)}"
+        if not self.where:
+            return text
+        value = str(self.value).lower() if isinstance(self.value, bool) else str(self.value)
+        return f"{text} {'unless' if self.other else 'where'} {format_path(self.where)} is {value}"
+
+
+class Own(Clause, frozen=True, kw_only=True, tag="own"):
+    """Whoever makes a thing owns it: later events about it that name an owner name the same one."""
+
+    owner: Steps
+    """Path of the owner's name. A thing that is made without one belongs to nobody else."""
+    claims: tuple[Claim, ...]
+    section: ClassVar[str] = "own"
+
+    def words(self) -> str:
+        return format_path(self.owner)
+
+    def _named(self) -> Names:
+        return tuple(dict.fromkeys(name for claim in self.claims for name in claim.event))
+
+
 class Within(Clause, frozen=True, kw_only=True, tag="within"):
     """A budget of time. The clock of a scope starts at the sent message that opened it, else at its first event."""
 
@@ -304,6 +355,7 @@ AnyClause = (
     | Order
     | Pair
     | Refer
+    | Own
     | Within
     | Monotonic
     | Same

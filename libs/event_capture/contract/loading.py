@@ -5,9 +5,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from event_capture.contract.clauses import AnyClause, Schema, Scope
+from event_capture.contract.clauses import AnyClause, Claim, Own, Schema, Scope
 from event_capture.contract.model import Contract
-from event_capture.contract.sentences import SECTIONS, Mention, SentenceError, read_sentence
+from event_capture.contract.sentences import SECTIONS, Mention, SentenceError, read_claim, read_sentence
 from event_capture.documents import Complaint, Node, nearest, read_document, suggest
 from event_capture.errors import ContractError, VocabularyError
 from event_capture.vocabulary.loading import load_vocabulary, read_vocabulary
@@ -62,11 +62,14 @@ def write_contract(contract: Contract) -> str:
         document["closed"] = True
     if not contract.readable:
         document["readable"] = False
-    # A chained order clause or a clause out of its section's block would be reordered: sections keep first-seen order.
-    for clause in contract.clauses:
+    # In the order in which sections are read, so that what is read back is written the same.
+    sections = list(SECTIONS)
+    for clause in sorted(contract.clauses, key=lambda each: sections.index(each.section)):
         entry: Any = clause.sentence()
         if isinstance(clause, Schema):
             entry = {"schema": entry, "is": clause.schema}
+        elif isinstance(clause, Own):
+            entry = {"own": entry, "is": [claim.sentence() for claim in clause.claims]}
         document.setdefault(clause.section, []).append(entry)
     kept = {key: value for key, value in document.items() if value not in ("", [])}
     return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=120)
@@ -179,27 +182,46 @@ class _Clauses:
 
     def section(self, section: str, node: Node) -> Iterator[AnyClause]:
         for element in node.elements():
-            sentence, schema = self.sentence(section, element)
-            yield from self.read(section, sentence, schema)
+            if section == "schema":
+                sentence, schema = self.parts(section, element, "the events", "the JSON Schema")
+                _complain.mapping(schema, "a JSON Schema")
+                _check_schema(schema)
+                yield from self.read(section, sentence, schema=schema.bare())
+            elif section == "own":
+                sentence, claims = self.parts(section, element, "where the owner stands", "what events do")
+                yield from self.read(section, sentence, claims=tuple(map(self.claim, claims.elements())))
+            else:
+                yield from self.read(section, element)
 
-    def sentence(self, section: str, node: Node) -> tuple[Node, dict[str, Any] | None]:
-        if section != "schema":
-            _complain.text(node, f"a clause of {section!r}")
-            return node, None
-        _complain.mapping(node, "a clause of 'schema'")
-        _complain.known_keys(node, ("schema", "is"), "a clause of 'schema'")
-        events, schema = node.get("schema"), node.get("is")
-        if events is None or schema is None:
-            _complain.at(node, "a clause of 'schema' needs the keys 'schema' (the events) and 'is' (the JSON Schema)")
-        _complain.text(events, "schema")
-        _complain.mapping(schema, "a JSON Schema")
-        _check_schema(schema)
-        return events, schema.bare()
+    def parts(self, section: str, node: Node, what: str, of_what: str) -> tuple[Node, Node]:
+        """The two parts of a clause that does not fit into one sentence."""
+        _complain.mapping(node, f"a clause of {section!r}")
+        _complain.known_keys(node, (section, "is"), f"a clause of {section!r}")
+        sentence, body = node.get(section), node.get("is")
+        if sentence is None or body is None:
+            _complain.at(node, f"a clause of {section!r} needs the keys {section!r} ({what}) and 'is' ({of_what})")
+        return sentence, body
 
-    def read(self, section: str, node: Node, schema: dict[str, Any] | None) -> tuple[AnyClause, ...]:
-        text = _complain.text(node, "a clause")
+    def claim(self, node: Node) -> Claim:
         try:
-            reading = read_sentence(section, text, aliases=self.vocabulary.pairs, schema=schema)
+            claim, mentions = read_claim(_complain.text(node, "a claim"))
+        except SentenceError as error:
+            _complain.at(node, error.reason, fix=error.fix, offset=error.offset)
+        for mention in mentions:
+            self.know(mention, node)
+        return claim
+
+    def read(
+        self,
+        section: str,
+        node: Node,
+        *,
+        schema: dict[str, Any] | None = None,
+        claims: tuple[Claim, ...] = (),
+    ) -> tuple[AnyClause, ...]:
+        text = _complain.text(node, f"a clause of {section!r}")
+        try:
+            reading = read_sentence(section, text, aliases=self.vocabulary.pairs, schema=schema, claims=claims)
         except SentenceError as error:
             _complain.at(node, error.reason, fix=error.fix, offset=error.offset)
         for mention in reading.mentions:

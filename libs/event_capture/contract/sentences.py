@@ -6,7 +6,12 @@ names   = name { "or" name }
 require, forbid, first, last, schema   names
 count       names ( "exactly" n | "at least" n | "at most" n | n "to" n )
 order       [ "all" ] names "before" names { "before" names }
-pair        names "with" names [ "by" path { "and" path } ] [ "around" names ] [ "reusable" ]
+pair        names "with" names [ "by" path { "and" path } ] [ "around" names ] [ "reusable" ] [ "keeping" path ]
+            [ "abandoned" "by" names ]
+refer       names "by" path "to" names "by" path [ "once" ]
+own         path, and claims:
+            names ( "makes" | "adds" | "replaces" | "follows" ) things "by" path [ "in" thing "by" path ]
+            [ ( "where" | "unless" ) path "is" value ]  |  names "clears" things
 within      alias "within" time | names "to" names [ "by" path { "and" path } ] "within" time
 monotonic   field ( "never falls" | "rises" [ "without gaps" ] )
 same, isolate   field
@@ -22,6 +27,7 @@ from typing import Any, Final, Never
 from event_capture.contract.clauses import (
     After,
     AnyClause,
+    Claim,
     Count,
     First,
     Forbid,
@@ -30,6 +36,7 @@ from event_capture.contract.clauses import (
     Monotonic,
     Names,
     Order,
+    Own,
     Pair,
     Refer,
     Require,
@@ -54,6 +61,7 @@ _UNITS: Final = {
     "min": 60_000_000_000,
     "h": 3_600_000_000_000,
 }
+_VERBS: Final = ("makes", "adds", "replaces", "follows", "clears")
 BUDGETS: Final = ("first_event", "total", "gap")
 """Budgets that need no pair of events."""
 
@@ -85,7 +93,12 @@ class Reading:
 
 
 def read_sentence(
-    section: str, text: str, *, aliases: Iterable[str] = (), schema: dict[str, Any] | None = None
+    section: str,
+    text: str,
+    *,
+    aliases: Iterable[str] = (),
+    schema: dict[str, Any] | None = None,
+    claims: tuple[Claim, ...] = (),
 ) -> Reading:
     """Read one clause.
 
@@ -94,26 +107,46 @@ def read_sentence(
         text: the sentence.
         aliases: names of pairs that budgets may use.
         schema: for the section `schema`, what the events must satisfy.
+        claims: for the section `own`, what events do to owners; see `read_claim`.
 
     Raises:
         SentenceError: the sentence is not of the grammar.
     """
-    words = _Words(text, tuple(aliases), schema)
+    words = _Words(text, tuple(aliases), schema, claims)
     bodies = SECTIONS[section](words)
     guards = words.guards()
     words.end()
     return Reading(tuple(body(**guards) for body in bodies), tuple(words.mentions))
 
 
+def read_claim(text: str) -> tuple[Claim, tuple[Mention, ...]]:
+    """Read one claim of a clause of the section `own`, and which events it mentions where.
+
+    Raises:
+        SentenceError: it is not of the grammar.
+    """
+    words = _Words(text)
+    claim = _claim(words)
+    words.end()
+    return claim, tuple(words.mentions)
+
+
 class _Words:
     """The words of a sentence, read from left to right."""
 
-    def __init__(self, text: str, aliases: tuple[str, ...], schema: dict[str, Any] | None) -> None:
+    def __init__(
+        self,
+        text: str,
+        aliases: tuple[str, ...] = (),
+        schema: dict[str, Any] | None = None,
+        claims: tuple[Claim, ...] = (),
+    ) -> None:
         self.text = text
         self.tokens = [(match.group(), match.start()) for match in _TOKEN.finditer(text)]
         self.place = 0
         self.aliases = aliases
         self.schema = schema
+        self.claims = claims
         self.mentions: list[Mention] = []
 
     @property
@@ -322,6 +355,56 @@ def _refer(words: _Words) -> list[_Body]:
     return [lambda **guards: Refer(event=event, by=by, to=to, key=key, once=once, **guards)]
 
 
+def _own(words: _Words) -> list[_Body]:
+    owner, claims = words.path(), words.claims
+    return [lambda **guards: Own(owner=owner, claims=claims, **guards)]
+
+
+def _claim(words: _Words) -> Claim:
+    event = words.names()
+    verb = words.take("what the event does")
+    if verb not in _VERBS:
+        words.place -= 1
+        words.fail(f"an event does not {verb!r} a thing", suggest(verb, _VERBS))
+    thing = [words.take("a kind of thing")]
+    while words.accept("or"):
+        thing.append(words.take("a kind of thing"))
+    if verb == "clears":
+        return Claim(event=event, verb=verb, thing=tuple(thing))
+    words.expect("by")
+    by = words.path()
+    part_of = ""
+    part_by: Steps = ()
+    if words.accept("in"):
+        part_of = words.take("a kind of thing")
+        words.expect("by")
+        part_by = words.path()
+    where: Steps = ()
+    value: str | int | float | bool | None = None
+    other = words.accept("unless")
+    if other or words.accept("where"):
+        where = words.path()
+        words.expect("is")
+        value = _literal(words.take("a value"))
+    return Claim(
+        event=event,
+        verb=verb,
+        thing=tuple(thing),
+        by=by,
+        part_of=part_of,
+        part_by=part_by,
+        where=where,
+        value=value,
+        other=other,
+    )
+
+
+def _literal(word: str) -> str | int | bool:
+    if word in ("true", "false"):
+        return word == "true"
+    return int(word) if word.isascii() and word.isdigit() else word
+
+
 def _within(words: _Words) -> list[_Body]:
     following = words.tokens[words.place + 1 : words.place + 2]
     if following and following[0][0] == "within":
@@ -377,6 +460,7 @@ SECTIONS: Final[dict[str, Callable[[_Words], list[_Body]]]] = {
     "order": _order,
     "pair": _pair,
     "refer": _refer,
+    "own": _own,
     "within": _within,
     "monotonic": _monotonic,
     "same": _same,
@@ -408,4 +492,7 @@ _KEYWORDS: Final = [
     "never",
     "all",
     "and",
+    *_VERBS,
+    "where",
+    "is",
 ]

@@ -3,27 +3,37 @@
 Where the two disagree it is for one of the reasons in OURS_ONLY, each of which has a test of its own below: streams
 that verifyEvents lets pass and that are broken. There is no stream that only verifyEvents refuses.
 
-Left out of the comparison: attribution to subagents by way of a parent message, a snapshot or an encrypted value,
-`null` where a field should be absent, and the shapes of outcomes. These are questions about payloads, not about the
-order of events, and our contract does not ask them.
+Shapes of payloads (`null` where a field should be absent, outcomes, names of subagents) are for `ag_ui_strict`. Left
+out of the comparison: whose a message is by a MESSAGES_SNAPSHOT or by the input of RUN_STARTED. After such a snapshot
+our contract takes every owner for unknown, where verifyEvents takes what the snapshot says.
+
+`python -m integration.event_capture.test_ag_ui_differential 5000` compares more streams and prints the table.
 """
 
+import sys
 from collections import Counter
-from collections.abc import Iterator
-from itertools import count
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from event_capture.checker import Checker, Violation
-from event_capture.contract import load_contract
+from event_capture.contract import Contract, load_contract
 from event_capture.records import Kind, Record
 from integration.event_capture.ag_ui_node import VerifyEvents, verify_events
+from integration.event_capture.ag_ui_streams import (
+    Event,
+    encrypted,
+    legal_streams,
+    mutated_streams,
+    run,
+    text,
+    tool,
+    tool_result,
+)
 
-Event = dict[str, Any]
 CONTRACT = load_contract("ag_ui")
+STRICT = load_contract("ag_ui_strict")
 OURS_ONLY = {
     "wrong-last-event": "the stream ends without RUN_FINISHED or RUN_ERROR",
     "unclosed-pair": "the stream ends with something open",
@@ -35,46 +45,37 @@ OURS_ONLY = {
 """Codes of violations that verifyEvents does not look for."""
 
 
+S1, S2 = {"subagentRunId": "s1"}, {"subagentRunId": "s2"}
+PARENT = {"parentMessageId": "m1"}
+ACTIVITY: Event = {"type": "ACTIVITY_SNAPSHOT", "messageId": "a1", "activityType": "PLAN", "content": {}}
+DELTA: Event = {"type": "ACTIVITY_DELTA", "messageId": "a1", "activityType": "PLAN", "patch": []}
+SNAPSHOT: Event = {"type": "MESSAGES_SNAPSHOT", "messages": [{"id": "m1", "role": "assistant"} | S2]}
+SUBAGENT: Event = {"type": "SUBAGENT_STARTED", "name": "helper"} | S1
+SUBAGENT_END: Event = {"type": "SUBAGENT_FINISHED"} | S1
+
+
+def thought(part: str = "") -> Event:
+    return {"type": f"REASONING{part}_START", "messageId": "r1", "role": "reasoning"}
+
+
+def thoughts_end() -> list[Event]:
+    return [{"type": "REASONING_MESSAGE_END", "messageId": "r1"}, {"type": "REASONING_END", "messageId": "r1"}]
+
+
 @pytest.fixture(scope="module")
 def node() -> Iterator[VerifyEvents]:
     with verify_events() as verifying:
         yield verifying
 
 
-def violations_in(events: list[Event]) -> list[Violation]:
+def violations_in(events: list[Event], contract: Contract = CONTRACT) -> list[Violation]:
     """What our contract says of a stream that was seen to its end."""
-    checker = Checker(CONTRACT)
+    checker = Checker(contract)
     checker.feed(Record(monotonic_ns=0, wall_ns=0, connection="c", kind=Kind.OPEN))
     for number, event in enumerate(events, 1):
         checker.feed(Record(monotonic_ns=number, wall_ns=number, connection="c", data=event))
     checker.feed(Record(monotonic_ns=len(events) + 1, wall_ns=0, connection="c", kind=Kind.CLOSE, data={"code": 1000}))
     return list(checker.finish(complete=True).violations)
-
-
-def run(*inner: Event, end: Event | None = None) -> list[Event]:
-    finish = end or {"type": "RUN_FINISHED", "threadId": "t", "runId": "r1"}
-    return [{"type": "RUN_STARTED", "threadId": "t", "runId": "r1"}, *inner, finish]
-
-
-def text(key: str = "m1", **tag: str) -> list[Event]:
-    return [
-        {"type": "TEXT_MESSAGE_START", "messageId": key, "role": "assistant", **tag},
-        {"type": "TEXT_MESSAGE_CONTENT", "messageId": key, "delta": "words"},
-        {"type": "TEXT_MESSAGE_END", "messageId": key},
-    ]
-
-
-def tool(key: str = "c1", *, result: bool = True) -> list[Event]:
-    events: list[Event] = [
-        {"type": "TOOL_CALL_START", "toolCallId": key, "toolCallName": "search"},
-        {"type": "TOOL_CALL_ARGS", "toolCallId": key, "delta": "{}"},
-        {"type": "TOOL_CALL_END", "toolCallId": key},
-    ]
-    return [*events, tool_result(key)] if result else events
-
-
-def tool_result(key: str = "c1") -> Event:
-    return {"type": "TOOL_CALL_RESULT", "messageId": f"result-{key}", "toolCallId": key, "content": "42"}
 
 
 def test_a_whole_run_passes_on_both_sides(node: VerifyEvents) -> None:
@@ -124,6 +125,21 @@ def test_broken_streams_that_only_our_contract_refuses(node: VerifyEvents, event
         pytest.param(run({"type": "RUN_STARTED", "threadId": "t", "runId": "r1"}), id="started twice"),
         pytest.param([*run(end={"type": "RUN_ERROR", "message": "no"}), *text()], id="after an error"),
         pytest.param(run(*text()[:2], text(subagentRunId="s1")[2] | {"subagentRunId": "s1"}), id="changed hands"),
+        pytest.param(
+            run(*text(**S1), tool(result=False)[0] | PARENT | S2, *tool()[1:]), id="call in another's message"
+        ),
+        pytest.param(
+            run(*text(**S1), tool()[0] | PARENT, tool()[1] | S2, *tool()[2:]), id="call inherits from its message"
+        ),
+        pytest.param(run(thought() | S1, thought("_MESSAGE") | S2, *thoughts_end()), id="a span and its message"),
+        pytest.param(
+            run(ACTIVITY | S1, ACTIVITY | S2 | {"replace": False}, DELTA | S2), id="activity kept, not replaced"
+        ),
+        pytest.param(run(*tool(), encrypted("tool-call", "c1") | S2), id="encrypted value for another's call"),
+        pytest.param(run(*text(**S1), encrypted("message", "m1") | S2), id="encrypted value for another's message"),
+        pytest.param(run(tool_result() | {"messageId": "m1"} | S1, *tool(), *text(**S2)), id="message of a result"),
+        pytest.param(run(SUBAGENT | {"parentSubagentRunId": "nobody"}, SUBAGENT_END), id="unknown parent"),
+        pytest.param(run(SUBAGENT, SUBAGENT_END, SUBAGENT, SUBAGENT_END), id="subagent twice"),
     ],
 )
 def test_broken_streams_that_both_refuse(node: VerifyEvents, events: list[Event]) -> None:
@@ -131,97 +147,42 @@ def test_broken_streams_that_both_refuse(node: VerifyEvents, events: list[Event]
     assert violations_in(events)
 
 
-tags = st.sampled_from([{}, {}, {"subagentRunId": "s1"}])
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param(run(*text(**S1), tool()[0] | PARENT, tool()[1] | S1, *tool()[2:]), id="call inherits"),
+        pytest.param(run(*text(), *text(**{**S1, "key": "m2"})), id="two messages of two owners"),
+        pytest.param(run(*text("x", **S1), *tool("x")), id="an id names one thing of each kind"),
+        pytest.param(run(ACTIVITY | S1, ACTIVITY | S2, DELTA | S2), id="activity replaced"),
+        pytest.param(run(*text(**S1), SNAPSHOT, *text(**S2)), id="a snapshot gives the message to another"),
+    ],
+)
+def test_streams_that_are_attributed_rightly_pass_on_both_sides(node: VerifyEvents, events: list[Event]) -> None:
+    assert node(events).ok
+    assert violations_in(events, STRICT) == []
 
 
-@st.composite
-def brackets(draw: st.DrawFn, fresh: Iterator[int]) -> list[Event]:
-    """Something that opens, goes on and closes, under an id of its own."""
-    tag = draw(tags)
-    key = next(fresh)
-    kind = draw(st.sampled_from(["text", "tool", "step", "reasoning", "subagent", "free"]))
-    if kind == "text":
-        middle = draw(st.integers(0, 2))
-        opened, content, closed = text(f"m-{key}")
-        return [opened | tag, *[content | draw(st.sampled_from([{}, tag]))] * middle, closed]
-    if kind == "tool":
-        events = tool(f"c-{key}", result=draw(st.booleans()))
-        return [events[0] | tag, *events[1:]]
-    if kind == "step":
-        name = {"stepName": f"step-{key}"} | tag
-        return [{"type": "STEP_STARTED"} | name, *draw(st.just([]) | brackets(fresh)), {"type": "STEP_FINISHED"} | name]
-    if kind == "reasoning":
-        span, message = {"messageId": f"span-{key}"}, {"messageId": f"thought-{key}"}
-        return [
-            {"type": "REASONING_START"} | span | tag,
-            {"type": "REASONING_MESSAGE_START", "role": "reasoning"} | message | tag,
-            {"type": "REASONING_MESSAGE_CONTENT", "delta": "hm"} | message,
-            {"type": "REASONING_MESSAGE_END"} | message,
-            {"type": "REASONING_END"} | span,
-        ]
-    if kind == "subagent":
-        who = {"subagentRunId": f"agent-{key}"}
-        end = draw(st.sampled_from([{"type": "SUBAGENT_FINISHED"}, {"type": "SUBAGENT_ERROR", "message": "no"}]))
-        return [{"type": "SUBAGENT_STARTED", "name": "helper"} | who, *draw(st.just([]) | brackets(fresh)), end | who]
-    return [
-        draw(st.sampled_from([{"type": "CUSTOM", "name": "n", "value": 1}, {"type": "STATE_SNAPSHOT", "snapshot": {}}]))
-    ]
-
-
-@st.composite
-def legal_streams(draw: st.DrawFn) -> list[Event]:
-    """Runs one after the other, each of them in order."""
-    events: list[Event] = []
-    for number in range(draw(st.integers(1, 2))):
-        names = {"threadId": "t", "runId": f"r{number}"}
-        # A call that has its result is over for good, so calls of the next run have other ids.
-        fresh = count(number * 100)
-        inner = [event for bracket in draw(st.lists(brackets(fresh), max_size=4)) for event in bracket]
-        events.append({"type": "RUN_STARTED"} | names)
-        if draw(st.integers(0, 3)):
-            events += [*inner, {"type": "RUN_FINISHED"} | names]
-        else:
-            events += [*inner[: draw(st.integers(0, len(inner)))], {"type": "RUN_ERROR", "message": "no"}]
-    moments = draw(st.booleans())
-    return [event | {"timestamp": 1000 + place} if moments else event for place, event in enumerate(events)]
-
-
-@st.composite
-def mutated_streams(draw: st.DrawFn) -> list[Event]:
-    """Legal streams in which something went wrong on the way."""
-    events = list(draw(legal_streams()))
-    for _ in range(draw(st.integers(1, 3))):
-        if not events:
-            break
-        place = draw(st.integers(0, len(events) - 1))
-        how = draw(st.sampled_from(["drop", "repeat", "swap", "cut", "move", "key", "tag", "time"]))
-        if how in ("key", "tag", "time"):
-            events[place] = altered(draw, events[place], how)
-        else:
-            displace(draw, events, place, how)
-    return events
-
-
-def displace(draw: st.DrawFn, events: list[Event], place: int, how: str) -> None:
-    if how == "drop":
-        del events[place]
-    elif how == "repeat":
-        events.insert(place, events[place])
-    elif how == "swap" and place:
-        events[place - 1], events[place] = events[place], events[place - 1]
-    elif how == "cut":
-        del events[place:]
-    elif how == "move":
-        events.insert(draw(st.integers(0, len(events) - 1)), events.pop(place))
-
-
-def altered(draw: st.DrawFn, event: Event, how: str) -> Event:
-    field = next((name for name in ("messageId", "toolCallId", "stepName", "runId") if name in event), None)
-    if how == "key" and field:
-        return event | {field: event[field][:-1] + draw(st.sampled_from("012"))}
-    if how == "tag":
-        return event | {"subagentRunId": draw(st.sampled_from(["s1", "s2"]))}
-    return event | {"timestamp": 5} if how == "time" and "timestamp" in event else event
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param(run(*text(), {"type": "CUSTOM", "name": "n", "subagentRunId": None}), id="owner null"),
+        pytest.param(run({"type": "SUBAGENT_STARTED", "subagentRunId": "s1"}, SUBAGENT_END), id="no name"),
+        pytest.param(run(SUBAGENT | {"description": None}, SUBAGENT_END), id="description null"),
+        pytest.param(run(SUBAGENT, {"type": "SUBAGENT_ERROR", "subagentRunId": "s1"}), id="no message"),
+        pytest.param(run(SUBAGENT, SUBAGENT_END | {"outcome": {"type": "lost"}}), id="unknown outcome"),
+        pytest.param(
+            run(SUBAGENT, SUBAGENT_END | {"outcome": {"type": "suspended", "interruptIds": [7]}}), id="interrupt ids"
+        ),
+        pytest.param(run(SNAPSHOT | {"messages": [{"id": "m1", "subagentRunId": None}]}), id="null in a snapshot"),
+        pytest.param(
+            [*run()[:-1], run()[-1] | {"outcome": {"type": "interrupt", "interrupts": [{"subagentRunId": None}]}}],
+            id="null in an interrupt",
+        ),
+    ],
+)
+def test_broken_payloads_that_both_refuse(node: VerifyEvents, events: list[Event]) -> None:
+    assert not node(events).ok
+    assert {violation.code for violation in violations_in(events, STRICT)} == {"schema-mismatch"}
 
 
 def compare(node: VerifyEvents, events: list[Event]) -> str:
@@ -236,25 +197,43 @@ def compare(node: VerifyEvents, events: list[Event]) -> str:
     return "both"
 
 
-def test_legal_and_mutated_streams(node: VerifyEvents, capsys: pytest.CaptureFixture[str]) -> None:
+def compare_many(node: VerifyEvents, legal: int, mutated: int) -> tuple[dict[str, Counter[str]], str]:
+    """Compare so many generated streams of each kind. Returns the counts, and as a table."""
     counts: dict[str, Counter[str]] = {"legal": Counter(), "mutated": Counter()}
 
-    @settings(max_examples=300, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    @given(legal_streams())
-    def legal(events: list[Event]) -> None:
-        counts["legal"][compare(node, events)] += 1
+    def examples(number: int) -> Callable[..., Callable[[], None]]:
+        return settings(max_examples=number, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
-    @settings(max_examples=700, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @examples(legal)
+    @given(legal_streams())
+    def compare_legal(events: list[Event]) -> None:
+        counts["legal"][compare(node, events)] += 1
+        assert violations_in(events, STRICT) == []
+
+    @examples(mutated)
     @given(mutated_streams())
-    def mutated(events: list[Event]) -> None:
+    def compare_mutated(events: list[Event]) -> None:
         counts["mutated"][compare(node, events)] += 1
 
-    legal()
-    mutated()
+    compare_legal()
+    compare_mutated()
+    table = "refused by           both  only ours  only verifyEvents  neither\n" + "".join(
+        f"{kind:16} {found['both']:8} {found['only ours']:10} {0:18} {found['neither']:8}\n"
+        for kind, found in counts.items()
+    )
+    return counts, table
+
+
+def test_legal_and_mutated_streams(node: VerifyEvents, capsys: pytest.CaptureFixture[str]) -> None:
+    counts, table = compare_many(node, 120, 280)
     with capsys.disabled():
-        print("\nrefused by           both  only ours  only verifyEvents  neither")
-        for kind, found in counts.items():
-            print(f"{kind:16} {found['both']:8} {found['only ours']:10} {0:18} {found['neither']:8}")
+        print(f"\n{table}", end="")
     assert set(counts["legal"]) == {"neither"}
     assert counts["mutated"]["both"]
     assert counts["mutated"]["only ours"]
+
+
+if __name__ == "__main__":
+    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    with verify_events() as verifying:
+        print(compare_many(verifying, wanted, wanted)[1], end="")

@@ -22,7 +22,7 @@ from event_capture.blocking import blocking_replay
 from event_capture.checker import Checker, Report, Verdict
 from event_capture.command.app import build
 from event_capture.command.exit_codes import ExitCode
-from event_capture.contract import Scope, builtin_contracts, parse_contract
+from event_capture.contract import Own, Scope, builtin_contracts, parse_contract
 from event_capture.contract.sentences import SECTIONS
 from event_capture.errors import ContractError
 from event_capture.recording import read_recording
@@ -77,7 +77,11 @@ def stream(text: str) -> list[Record]:
     ]
     for wait, name, key, fields in _STEP.findall(text):
         now += int(wait or 0) * 10**9 + 10**6
-        data = {"type": name, "run_id": "run-1"} | ({"payload": {"tool_call_id": key}} if key else {}) | (yaml.safe_load(fields or "{}"))
+        data = (
+            {"type": name, "run_id": "run-1"}
+            | ({"payload": {"tool_call_id": key}} if key else {})
+            | (yaml.safe_load(fields or "{}"))
+        )
         records.append(Record(monotonic_ns=now, wall_ns=0, connection="c", user="ada", data=data))
     closed = {"code": 1000, "reason": ""}
     return [*records, Record(monotonic_ns=now, wall_ns=0, connection="c", user="ada", kind=Kind.CLOSE, data=closed)]
@@ -127,14 +131,16 @@ def test_a_mistake_is_told_as_it_says() -> None:
 
 
 def test_the_contract_and_the_vocabulary_can_be_read() -> None:
-    contract, vocabulary = fences("yaml")
+    contract, owners, vocabulary = fences("yaml")
     assert "require: citation when partial_result" in map(str, parse_contract(contract).clauses)
+    (own,) = parse_contract(f"name: c\nvocabulary: agent_turn\n{owners}").clauses
+    assert len(own.claims) == 6 if isinstance(own, Own) else False
     assert parse_vocabulary(vocabulary).pairs["tool"].by == ("body", "call")
 
 
 def test_tables_name_what_there_is() -> None:
     assert {name for row in rows("Vocabularies") for name in quoted(row[0])} == set(builtin_vocabularies())
-    assert set(builtin_vocabularies()) == set(builtin_contracts())
+    assert {*builtin_vocabularies(), "ag_ui_strict"} == set(builtin_contracts())
     fields = {name for row in rows("Recordings") for name in quoted(row[0])}
     assert fields == set(Record.__struct_fields__)
     fixtures = {name for name, value in vars(plugin).items() if type(value).__name__ == "FixtureFunctionDefinition"}

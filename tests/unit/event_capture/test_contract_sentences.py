@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from event_capture.contract import (
     After,
     AnyClause,
+    Claim,
     Contract,
     Count,
     First,
@@ -19,6 +20,7 @@ from event_capture.contract import (
     Last,
     Monotonic,
     Order,
+    Own,
     Pair,
     Require,
     Same,
@@ -71,6 +73,25 @@ _BOMB = "a: &a [x]\n" + "\n".join(
         ("same: payload.model", Same(field="payload.model")),
         ("isolate: user_id per connection", Isolate(field="user_id", scope=Scope.CONNECTION)),
         ("after: agent_completed only nothing", After(event=("agent_completed",))),
+        (
+            "own: {own: agent, is: [tool_executing makes call by id in turn by run_id unless replace is false]}",
+            Own(
+                owner=("agent",),
+                claims=(
+                    Claim(
+                        event=("tool_executing",),
+                        verb="makes",
+                        thing=("call",),
+                        by=("id",),
+                        part_of="turn",
+                        part_by=("run_id",),
+                        where=("replace",),
+                        value=False,
+                        other=True,
+                    ),
+                ),
+            ),
+        ),
         ("after: busy only pong or busy", After(event=("busy",), only=("pong", "busy"))),
         (
             "schema: {schema: busy, is: {type: object, required: [payload]}}",
@@ -116,6 +137,10 @@ def test_a_chain_of_before_is_one_clause_per_step() -> None:
         ("require: agent_started unless busy unless pong", 3, 36, "stands here twice"),
         ("schema: {schema: busy, is: {type: objekt}}", 3, 28, "not a JSON Schema"),
         ("schema: {schema: busy}", 3, 9, "needs the keys"),
+        ("own: {own: agent}", 3, 6, "needs the keys"),
+        ("own: {own: agent, is: [busy mkes call by id]}", 3, 29, "did you mean 'makes'?"),
+        ("own: {own: agent, is: [busy makes call]}", 3, 39, "expected 'by', the sentence ends"),
+        ("own: {own: agent, is: [agent_startd makes call by id]}", 3, 24, "did you mean 'agent_started'?"),
         ("extends: agent_trun", 3, 10, "did you mean 'agent_turn'?"),
         ("require: 'agent_started\n", 3, 10, "not YAML"),
         ("require: a\nrequire: b", 4, 1, "stands here twice"),
@@ -202,6 +227,14 @@ paths = st.lists(
     st.lists(st.text("abc_./~", min_size=1, max_size=4), min_size=1, max_size=3).map(tuple), min_size=1, max_size=2
 ).map(tuple)
 limits = st.integers(1, 10**13)
+things = st.sampled_from(["message", "call"])
+claims = st.builds(
+    Claim,
+    event=names,
+    verb=st.sampled_from(["makes", "adds", "replaces", "follows"]),
+    thing=st.lists(things, min_size=1, max_size=2, unique=True).map(tuple),
+    by=paths.map(lambda found: found[0]),
+) | st.builds(Claim, event=names, verb=st.just("clears"), thing=st.tuples(things))
 
 
 def _clauses() -> st.SearchStrategy[AnyClause]:
@@ -220,6 +253,7 @@ def _clauses() -> st.SearchStrategy[AnyClause]:
         kind(Within, what=st.just(""), start=names, stop=names, by=paths, limit_ns=limits),
         kind(Monotonic, field=st.sampled_from(["seq", "timestamp", "payload.n"]), strict=st.booleans()),
         kind(Same, field=st.sampled_from(["run_id", "payload.model"])),
+        kind(Own, owner=paths.map(lambda found: found[0]), claims=st.lists(claims, min_size=1, max_size=3).map(tuple)),
         kind(After, event=names, only=st.just(()) | names),
         kind(Schema, event=names, schema=st.just({"type": "object"})),
     )

@@ -1,0 +1,107 @@
+"""The monitor of clauses about who a thing belongs to: own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from event_capture.checker.monitors import Monitor
+from event_capture.contract.clauses import Claim, Own, Scope
+from event_capture.vocabulary.pointer import format_path, format_pointer
+
+if TYPE_CHECKING:
+    from event_capture.checker.event import Event
+    from event_capture.checker.plan import Groups
+    from event_capture.checker.scopes import Instance
+
+MAX_THINGS: Final = 100_000
+"""Most things of a kind whose owners are remembered per scope. What is forgotten is taken for unknown."""
+UNKNOWN: Final = object()
+"""Nobody has said whose it is. None: somebody has, and named no owner."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A claim, with the places of the values that it looks at; -1 for none."""
+
+    claim: Claim
+    by: int
+    part_by: int
+    where: int
+
+
+class OwnMonitor(Monitor[Own]):
+    code = "owner-changed"
+
+    def __init__(self, clause: Own, index: int, scope: Scope, groups: Groups) -> None:
+        super().__init__(clause, index, scope, groups)
+        self.watched = clause.events()
+        self.owner = groups.path(clause.owner)
+        self.pointer = format_pointer(clause.owner)
+        self.claims: dict[str, list[_Claim]] = {}
+        reads = {self.owner}
+        for claim in clause.claims:
+            places = [groups.path(steps) if steps else -1 for steps in (claim.by, claim.part_by, claim.where)]
+            reads |= {place for place in places if place >= 0}
+            for name in claim.event:
+                self.claims.setdefault(name, []).append(_Claim(claim, *places))
+        self.reads = tuple(sorted(reads))
+        self.followers = frozenset(
+            name for name, claims in self.claims.items() if all(each.claim.verb == "follows" for each in claims)
+        )
+        """Events that have nothing to say of an owner when they name none."""
+        self.kinds = tuple(dict.fromkeys(thing for claim in clause.claims for thing in claim.thing))
+
+    def repeats(self, name: str) -> bool:
+        return name in self.followers
+
+    def memory(self) -> Any:
+        # Per kind of thing: whose it is, by its id.
+        return {kind: {} for kind in self.kinds}
+
+    def see(self, scope: Instance, event: Event) -> None:
+        if event.name in self.followers and event.values[self.owner] is None:
+            return
+        owners: dict[str, dict[Any, Any]] = scope.slots[self.slot]
+        for each in self.claims.get(event.name, ()):
+            claim = each.claim
+            if each.where >= 0 and (event.values[each.where] == claim.value) is claim.other:
+                continue
+            if claim.verb == "clears":
+                for kind in claim.thing:
+                    owners[kind].clear()
+            elif event.values[each.by] is not None:
+                self.settle(scope, event, each, owners)
+
+    def settle(self, scope: Instance, event: Event, each: _Claim, owners: dict[str, dict[Any, Any]]) -> None:
+        claim, key, said = each.claim, event.values[each.by], event.values[self.owner]
+        kind = next((kind for kind in claim.thing if key in owners[kind]), claim.thing[0])
+        table = owners[kind]
+        known = table.get(key, UNKNOWN)
+        meant = UNKNOWN if said is None else said
+        if claim.part_of:
+            whole = owners.get(claim.part_of, {}).get(event.values[each.part_by], UNKNOWN)
+            if said is None:
+                meant = whole
+            elif whole not in (UNKNOWN, said):
+                self.contradict(scope, event, said, f"the {claim.part_of} that it is a part of", whole)
+        if claim.verb in ("makes", "follows") and UNKNOWN not in (known, meant) and known != meant:
+            self.contradict(scope, event, meant, f"{kind} {key!r:.60}", known)
+        if claim.verb == "replaces" or (known is UNKNOWN and claim.verb in ("makes", "adds")):
+            table[key] = None if meant is UNKNOWN else meant
+            if len(table) > MAX_THINGS:
+                del table[next(iter(table))]
+
+    def contradict(self, scope: Instance, event: Event, said: Any, thing: str, owner: Any) -> None:
+        where = format_path(self.clause.owner)
+        has = f"{where} {owner!r:.60}" if owner is not None else f"no {where}"
+        names = f"{where} {said!r:.60}" if said is not None else f"no {where}"
+        self.violate(
+            scope,
+            f"{event.name} names {names}, and {thing} has {has}",
+            f"one {where} for each thing, that of the event that made it",
+            "two senders use the same id, or the event is attributed to the wrong one",
+            indices=(event.index,),
+            pointer=self.pointer,
+            event=event.name,
+        )
