@@ -6,11 +6,10 @@ from itertools import compress, islice
 from operator import ne
 from typing import Any, final
 
+from event_capture.checker.extraction import What
 from event_capture.checker.layout import NAME, THREAD
 from event_capture.records import Record
 
-What = tuple[Any, ...]
-"""Name, ids and values by path of an event: everything but its numbers, see `layout`."""
 Message = tuple[str, str, What]
 """Of a sent message: the user, the name, and the values."""
 

@@ -12,7 +12,8 @@ from typing import Any, Final, final
 
 import msgspec
 
-from event_capture.checker.batch import Batch, Message, What
+from event_capture.checker.batch import Batch, Message
+from event_capture.checker.extraction import What
 from event_capture.checker.layout import ID_ROLES, NUMBER_ROLES
 from event_capture.checker.plan import Plan
 from event_capture.records import Direction, Kind, Record

@@ -18,7 +18,7 @@ from event_capture.checker.batch import Batch, RecordBatch
 from event_capture.checker.completeness import Completeness
 from event_capture.checker.directory import Directory
 from event_capture.checker.event import MAX_NAMES
-from event_capture.checker.extraction import Extraction
+from event_capture.checker.extraction import Extraction, What
 from event_capture.checker.layout import THREAD
 from event_capture.checker.ledger import KNOWN, READABLE, Ledger
 from event_capture.checker.plan import Plan
@@ -125,12 +125,10 @@ class Checker:
 
     def _columns(self, records: Sequence[Record]) -> RecordBatch:
         """Read what clauses look at out of records."""
-        extraction, paths_of, tracks = self._extraction, self._sweep.paths, self._sweep.tracks
-        read_name, read_what, read_numbers = extraction.name, extraction.what, extraction.numbers
-        whats: list[tuple[Any, ...]] = []
-        sequences: list[Any] = []
-        epochs: list[Any] = []
-        stamps: list[Any] = []
+        read_name, read_values = self._extraction.name, self._extraction.values
+        paths_of, tracks = self._sweep.paths, self._sweep.tracks
+        whats: list[What] = []
+        numbers: list[tuple[Any, Any, Any]] = []
         odd = set()
         for place, record in enumerate(records):
             data = record.data
@@ -138,17 +136,14 @@ class Checker:
                 name = read_name(data)
                 if name and name.__class__ is str:
                     track = tracks.get(name)
-                    whats.append(read_what(name, data, paths_of(name) if track is None else track.paths))
-                    sequence, epoch, stamp = read_numbers(data)
-                    sequences.append(sequence)
-                    epochs.append(epoch)
-                    stamps.append(stamp)
+                    what, three = read_values(name, data, paths_of(name) if track is None else track.paths)
+                    whats.append(what)
+                    numbers.append(three)
                     continue
             odd.add(place)
             whats.append(_ODD)
-            sequences.append(None)
-            epochs.append(None)
-            stamps.append(None)
+            numbers.append(_NO_NUMBERS)
+        sequences, epochs, stamps = map(list, zip(*numbers, strict=True))
         return RecordBatch(
             records,
             [record.monotonic_ns for record in records],
@@ -198,9 +193,8 @@ class Checker:
         found = self._extraction.sent(record.data)
         name = found if isinstance(found, str) else ""
         data = record.data if isinstance(record.data, dict) else {}
-        values = self._extraction.what(name, data, self._extraction.every_path)
+        values, numbers = self._extraction.values(name, data, self._extraction.every_path)
         line = self.directory.line(record.connection, record.user)
-        numbers = self._extraction.numbers(data)
         self._sent_message(line, index, record.monotonic_ns, name, (*values, *numbers), record.data)
 
     def _sent_message(
@@ -259,3 +253,4 @@ class Checker:
 
 _ODD: Final = ("", None, None, None)
 """Values of a record that is no event with a name."""
+_NO_NUMBERS: Final = (None, None, None)

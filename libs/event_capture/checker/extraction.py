@@ -5,10 +5,11 @@ from typing import Any
 
 from event_capture.checker.layout import FIRST_PATH, ID_ROLES, NUMBER_ROLES
 from event_capture.checker.plan import Plan
-from event_capture.vocabulary.model import Alternatives
 from event_capture.vocabulary.pointer import getter
 
 Reader = Callable[[Any], Any]
+What = tuple[Any, ...]
+"""Name, ids and values by path of an event: everything but its numbers, see `layout`."""
 Paths = tuple[tuple[int, Reader], ...]
 """Places among an event's values, with their readers."""
 
@@ -21,8 +22,13 @@ class Extraction:
         self.name = getter(vocabulary.event)
         self.sent = getter(vocabulary.sent)
         self.thread = getter(vocabulary.thread) if vocabulary.thread else _nothing
-        self._ids = _Roles([vocabulary.place(role) for role in ID_ROLES])
-        self._numbers = _Roles([vocabulary.place(role) for role in NUMBER_ROLES])
+        places = [vocabulary.place(role) for role in (*ID_ROLES, *NUMBER_ROLES)]
+        # A key that no JSON object has stands for a role that the vocabulary does not place.
+        self._keys: list[Any] = [each[0][0] if each and len(each[0]) == 1 else None for each in places]
+        self._elsewhere = tuple(
+            (place, getter(each)) for place, each in enumerate(places) if len(each) > 1 or any(len(s) > 1 for s in each)
+        )
+        """Roles that are not, or not only, a key of the message itself."""
         self._paths = [getter((steps,)) for steps in plan.groups.paths]
         self._blank = (None,) * len(self._paths)
         self.every_path: Paths = tuple(enumerate(self._paths, start=FIRST_PATH))
@@ -31,44 +37,33 @@ class Extraction:
         """Readers of the values by path that an event's clauses look at."""
         return tuple((field, read) for field, read in self.every_path if field in fields)
 
-    def what(self, name: str, data: dict[str, Any], paths: Paths) -> tuple[Any, ...]:
-        """Name, ids and values by path of one message, all of them hashable. Other paths than these are None."""
-        values = (name, *self._ids.read(data), *self._blank)
+    def values(self, name: str, data: dict[str, Any], paths: Paths) -> tuple[What, tuple[Any, Any, Any]]:
+        """Name, ids and values by path of one message, all of them hashable; and its numbers, whatever they are.
+
+        Values by other paths than these are None.
+        """
+        get = data.get
+        in_user, in_thread, in_run, in_sequence, in_epoch, in_timestamp = self._keys
+        user, thread, run = get(in_user), get(in_thread), get(in_run)
+        sequence, epoch, timestamp = get(in_sequence), get(in_epoch), get(in_timestamp)
+        if self._elsewhere and None in (user, thread, run, sequence, epoch, timestamp):
+            found = [user, thread, run, sequence, epoch, timestamp]
+            for place, read in self._elsewhere:
+                if found[place] is None:
+                    found[place] = read(data)
+            user, thread, run, sequence, epoch, timestamp = found
         if paths:
-            filled = list(values)
+            filled = [name, user, thread, run, *self._blank]
             for field, read in paths:
                 filled[field] = read(data)
-            values = tuple(filled)
+            what = tuple(filled)
+        else:
+            what = (name, user, thread, run, *self._blank)
         try:
-            hash(values)
+            hash(what)
         except TypeError:
-            return tuple(hashable(value) for value in values)
-        return values
-
-    def numbers(self, data: dict[str, Any]) -> list[Any]:
-        """Sequence number, epoch and timestamp of one message, whatever stands in their places."""
-        return self._numbers.read(data)
-
-
-class _Roles:
-    """Reads the values of some roles."""
-
-    def __init__(self, places: list[Alternatives]) -> None:
-        self._readers: list[Reader] = [getter(each) if each else _nothing for each in places]
-        self._flat = all(len(each) == 0 or len(each[0]) == 1 for each in places)
-        # A key that no JSON object has stands for a role that the vocabulary does not place.
-        self._keys: list[Any] = [each[0][0] if each and len(each[0]) == 1 else None for each in places]
-        self._again = tuple(place for place, each in enumerate(places) if len(each) > 1)
-
-    def read(self, data: dict[str, Any]) -> list[Any]:
-        if not self._flat:
-            return [read(data) for read in self._readers]
-        get = data.get
-        values = [get(key) for key in self._keys]
-        for place in self._again:
-            if values[place] is None:
-                values[place] = self._readers[place](data)
-        return values
+            what = tuple(hashable(value) for value in what)
+        return what, (sequence, epoch, timestamp)
 
 
 def hashable(value: Any) -> Any:

@@ -1,7 +1,7 @@
 """`streamproof check`: does a recording satisfy a contract?"""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
@@ -12,6 +12,7 @@ import typer
 from event_capture.checker import Report
 from event_capture.checker.offline import check_recording
 from event_capture.command.exit_codes import OF_VERDICT
+from event_capture.command.reading import reading
 from event_capture.contract import Contract, load_contract
 from event_capture.recording import read_recording
 from event_capture.records import Record
@@ -55,7 +56,8 @@ def check(
 ) -> None:
     """Check a recording against a contract."""
     wanted = load_contract(contract)
-    report = check_file(recording, wanted, ending)
+    with reading(recording) as progress:
+        report = check_file(recording, wanted, ending, progress)
     timelines = shown_timelines(recording, wanted)
     if form is ReportFormat.JSON:
         text = render_json(report, timelines)
@@ -68,14 +70,22 @@ def check(
     raise typer.Exit(int(OF_VERDICT[report.verdict]))
 
 
-def check_file(recording: Path, contract: Contract, ending: Ending) -> Report:
+def check_file(
+    recording: Path, contract: Contract, ending: Ending, progress: Callable[[int], None] | None = None
+) -> Report:
     """Check a recording on disk in bounded memory.
+
+    Args:
+        recording: the file.
+        contract: what to check.
+        ending: whether the stream was seen to its end.
+        progress: called now and then with the bytes read since the last call.
 
     Raises:
         RecordingError: it cannot be read, or one of its lines is no record.
     """
     complete = None if ending is Ending.AUTO else ending is Ending.COMPLETE
-    return check_recording(recording, contract, complete=complete)
+    return check_recording(recording, contract, complete=complete, progress=progress)
 
 
 def shown_timelines(recording: Path, contract: Contract) -> tuple[Timeline, ...]:

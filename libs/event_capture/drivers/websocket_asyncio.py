@@ -76,6 +76,14 @@ class _CapturingConnection(ClientConnection):
         if observer is None:
             super().data_received(data)
             return
+        observer.recorder.hold()
+        try:
+            self._read(data, observer)
+        finally:
+            observer.recorder.release()
+        observer.flush()
+
+    def _read(self, data: bytes, observer: Observer) -> None:
         if self.protocol.close_rcvd is not None:
             observer.malformed(None, len(data), f"{len(data)} bytes after the close frame")
         if self._between_messages():
@@ -86,7 +94,6 @@ class _CapturingConnection(ClientConnection):
             super().data_received(data)
         if self.protocol.parser_exc is not None:
             self._lost(observer)  # the protocol was broken, and the close frame that says so has left
-        observer.flush()
 
     def eof_received(self) -> None:
         rest, self._rest = self._rest, b""

@@ -28,7 +28,8 @@ from event_capture.checker.offline import check_recording
 from event_capture.contract import load_contract
 from event_capture.recording import RecordingWriter, encode_record
 from event_capture.records import Direction, Kind, Record
-from integration.event_capture.ag_ui_node import installed
+from integration.event_capture.ag_ui_node import SOURCES
+from integration.npm import installed
 
 VALIDATE: Final = "ag-ui-validate==0.4.0"
 TURN: Final = (
@@ -78,7 +79,8 @@ def ag_ui(folder: Path, events: int, rounds: int) -> None:
     with bare.open("wb") as file:
         file.writelines(msgspec.json.encode(event) + b"\n" for event in ag_ui_events(events))
     write(recording, ag_ui_records(events))
-    node, python = installed(), validator()
+    node = installed(SOURCES, ("package.json", "package-lock.json", "verify.mjs", "measure.mjs"))
+    python = validator()
     sides: dict[str, Callable[[], Measured]] = {
         "streamproof": lambda: ours("ag_ui", recording),
         "verifyEvents (Node)": lambda: run(["node", "measure.mjs", str(bare)], cwd=node),

@@ -302,7 +302,7 @@ def test_a_closed_contract_names_the_event_that_was_probably_meant() -> None:
 
 def test_nothing_stops_at_the_first_violation() -> None:
     report = check(AGENT, turn("tool_completed", "tool_completed", "agent_completed", "agent_thinking"))
-    assert {"wrong-first-event", "orphan-event", "wrong-order", "event-after-last", "missing-event"} <= set(
+    assert {"wrong-first-event", "orphan-event", "wrong-order", "unexpected-event", "missing-event"} <= set(
         codes(report)
     )
 
@@ -358,3 +358,25 @@ def test_time_that_passes_uses_up_a_budget_before_the_event_comes() -> None:
     assert checker.advance(stream.now + SECOND) == []
     assert codes(checker.advance(stream.now + 11 * SECOND)) == ["too-slow"]
     assert checker.advance(stream.now + 12 * SECOND) == []
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("message_accepted", *TURN), []),
+        (("message_accepted", "agent_started", "message_accepted", *TURN[1:]), []),
+        (("message_accepted", *TURN, "message_accepted"), []),
+        (TURN, []),
+        (("agent_started", "message_accepted", *TURN[1:]), ["wrong-order"]),
+        ((*TURN, "partial_result"), ["unexpected-event"]),
+        (TURN[:-1], ["missing-event"]),
+    ],
+)
+def test_a_message_sent_again_is_accepted_again_at_any_time(names: tuple[str, ...], expected: list[str]) -> None:
+    assert codes(check(load_contract("agent_turn"), turn(*names))) == expected
+
+
+def test_every_event_that_a_closed_contract_does_not_know_is_reported() -> None:
+    contract = contract_of("closed: true")
+    records = Stream().open().events("agent_started", *["stranger"] * 5).close()
+    assert codes(check(contract, records)) == ["unknown-event"] * 5

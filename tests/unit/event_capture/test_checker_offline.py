@@ -124,8 +124,17 @@ messages = values | st.fixed_dictionaries(
 
 @st.composite
 def recordings(draw: st.DrawFn) -> list[Record]:
-    records = []
+    records: list[Record] = []
     for number in range(draw(st.integers(0, 12))):
+        if records and isinstance(records[-1].data, dict) and draw(st.integers(0, 3)) == 0:
+            # The same again, as deltas come, with the next number or without.
+            for again in range(draw(st.integers(1, 4))):
+                last = records[-1]
+                seq = last.data.get("seq")
+                fresh = {"seq": seq + 1} if type(seq) is int and draw(st.booleans()) else {}
+                moment = number * 1_000_000 + again
+                records.append(msgspec.structs.replace(last, monotonic_ns=moment, data=last.data | fresh))
+            continue
         kind = draw(st.sampled_from([Kind.EVENT, Kind.EVENT, Kind.EVENT, *Kind]))
         closing = {"code": draw(st.sampled_from([1000, 1006]))}
         records.append(

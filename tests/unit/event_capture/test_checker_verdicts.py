@@ -100,6 +100,8 @@ clause_texts = st.sampled_from(
         "same: thread_id",
         "isolate: user_id per connection",
         "after: agent_completed only pong",
+        "monotonic: timestamp never falls per connection",
+        "count: agent_thinking at most 3",
     ]
 )
 
@@ -114,10 +116,12 @@ def streams(draw: st.DrawFn) -> list[Record]:
         before = len(stream.records)
         stream.now = max(user.now for user in users)
         step = draw(
-            st.sampled_from(["event", "event", "event", "event", "ask", "malformed", "skip", "foreign", "wait"])
+            st.sampled_from(["event", "event", "event", "burst", "ask", "malformed", "skip", "foreign", "wait"])
         )
         if step == "event":
             stream.event(draw(names), run=draw(st.sampled_from(["run-1", "run-2", None])))
+        elif step == "burst":
+            stream.events(*[draw(names)] * draw(st.integers(2, 5)), run=draw(st.sampled_from(["run-1", None])))
         elif step == "ask":
             stream.ask()
         elif step == "malformed":
@@ -132,17 +136,26 @@ def streams(draw: st.DrawFn) -> list[Record]:
     return records
 
 
-@given(streams(), st.lists(clause_texts, min_size=1, max_size=4, unique=True), st.integers(0, 14), st.booleans())
-@settings(max_examples=60, deadline=None)
+@given(
+    streams(),
+    st.lists(clause_texts, min_size=1, max_size=4, unique=True),
+    st.lists(st.integers(1, 9), max_size=6),
+    st.booleans(),
+)
+@settings(max_examples=80, deadline=None)
 def test_a_verdict_does_not_depend_on_how_the_stream_was_chunked(
-    records: list[Record], clauses: list[str], cut: int, complete: bool
+    records: list[Record], clauses: list[str], sizes: list[int], complete: bool
 ) -> None:
     contract = contract_of("\n".join(_document(clauses)))
-    at_once = check(contract, records, complete=complete)
-    checker = Checker(contract)
-    checker.feed_all(records[:cut])
-    checker.feed_all(records[cut:])
-    assert checker.finish(complete=complete) == at_once
+    one_by_one, in_chunks = Checker(contract), Checker(contract)
+    found = [violation for record in records for violation in one_by_one.feed(record)]
+    at_once, rest = [], records
+    for size in sizes:
+        at_once += in_chunks.feed_all(rest[:size])
+        rest = rest[size:]
+    at_once += in_chunks.feed_all(rest)
+    assert at_once == found
+    assert in_chunks.finish(complete=complete) == one_by_one.finish(complete=complete)
 
 
 @given(streams(), st.lists(clause_texts, min_size=1, max_size=4, unique=True), st.integers(0, 14))

@@ -1,5 +1,6 @@
 """`streamproof check`: exit status and output for every kind of outcome."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from event_capture.command import reading
+from event_capture.command.reading import Reading
 from event_capture.samples import samples
 from event_capture.testing import streamproof
 from unit.event_capture.streams import TURN, turn, write
@@ -79,3 +82,49 @@ def test_the_report_as_json_in_a_file(tmp_path: Path) -> None:
     done = streamproof("check", path, "--format", "json", "--output", tmp_path / "report.json")
     assert (done.returncode, done.stdout) == (0, "")
     assert msgspec.json.decode((tmp_path / "report.json").read_bytes())["passed"] is True
+
+
+class Screen(io.StringIO):
+    """Standard error, a terminal or not."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self) -> bool:
+        return self.terminal
+
+
+def read_slowly(path: Path, screen: Screen) -> str:
+    """Read four quarters of a file, one second each."""
+    seconds = iter(range(100))
+    shown = Reading(path, screen, clock=lambda: float(next(seconds)))
+    for _ in range(4):
+        shown.advance(path.stat().st_size // 4)
+    shown.end()
+    return screen.getvalue()
+
+
+def test_long_reading_shows_on_a_terminal_how_far_it_is_and_cleans_up(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_bytes(bytes(4 * 2**20))
+    shown = read_slowly(tmp_path / "r.jsonl", Screen(terminal=True))
+    steps = [f"\r\x1b[Kchecking r.jsonl: {share}% of 4 MiB" for share in (25, 50, 75, 100)]
+    assert shown == "".join([*steps, "\r\x1b[K"])
+
+
+def test_long_reading_says_a_line_every_two_seconds_where_there_is_no_terminal(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl").write_bytes(bytes(4 * 2**20))
+    shown = read_slowly(tmp_path / "r.jsonl", Screen(terminal=False))
+    assert shown == "checking r.jsonl: 50% of 4 MiB\nchecking r.jsonl: 100% of 4 MiB\n"
+
+
+def test_of_a_compressed_recording_only_the_amount_is_told(tmp_path: Path) -> None:
+    (tmp_path / "r.jsonl.zst").write_bytes(bytes(4 * 2**20))
+    assert "checking r.jsonl.zst: 4 MiB\n" in read_slowly(tmp_path / "r.jsonl.zst", Screen(terminal=False))
+
+
+def test_checking_tells_how_far_it_is_while_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "PATIENCE_SECONDS", 0.0)
+    done = streamproof("check", write(tmp_path / "r.jsonl", turn(*TURN)))
+    assert done.returncode == 0
+    assert done.stderr.startswith("checking r.jsonl: 100% of ")

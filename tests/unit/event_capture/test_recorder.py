@@ -7,6 +7,7 @@ import pytest
 
 from event_capture.errors import RecordingError, RecordingWriteError
 from event_capture.recording import Recorder, Redaction, read_recording
+from event_capture.recording import recorder as recorder_module
 from event_capture.records import Direction, Kind, Record
 
 
@@ -93,6 +94,36 @@ def test_listeners_hear_of_each_record_once_until_they_leave() -> None:
     leave()
     recorder.add(record(2))
     assert heard == [1]
+
+
+def test_who_listens_for_batches_hears_of_each_read_at_once() -> None:
+    heard: list[list[int]] = []
+    recorder = Recorder()
+    leave = recorder.subscribe_batches(lambda batch: heard.append([item.monotonic_ns for item in batch]))
+    recorder.add(record(1))
+    recorder.hold()
+    recorder.add(record(2))
+    recorder.add(record(3))
+    assert heard == [[1]]
+    recorder.release()
+    recorder.hold()
+    recorder.add(record(4))
+    leave()
+    recorder.add(record(5))
+    recorder.release()
+    assert heard == [[1], [2, 3], [4]]
+
+
+def test_a_long_read_is_handed_over_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recorder_module, "MAX_BATCH_RECORDS", 4)
+    heard: list[int] = []
+    recorder = Recorder()
+    recorder.subscribe_batches(lambda batch: heard.append(len(batch)))
+    recorder.hold()
+    for number in range(10):
+        recorder.add(record(number))
+    recorder.release()
+    assert heard == [4, 4, 2]
 
 
 def test_secrets_reach_neither_memory_nor_disk_nor_listeners(tmp_path: Path) -> None:
