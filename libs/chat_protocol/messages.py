@@ -7,7 +7,8 @@ from msgspec import Meta, Struct
 
 from chat_protocol.limits import MAX_ID_LENGTH
 
-Identifier = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH, pattern=r"^[A-Za-z0-9_.:-]+$")]
+# The end of the pattern: `$` alone would also stand before a line end in Python, unlike in JSON Schema.
+Identifier = Annotated[str, Meta(min_length=1, max_length=MAX_ID_LENGTH, pattern=r"^[A-Za-z0-9_.:-]+$(?!\n)")]
 Content = Annotated[str, Meta(pattern=r"\S")]
 
 

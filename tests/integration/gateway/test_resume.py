@@ -104,6 +104,7 @@ async def test_resume_without_position_goes_on_after_the_last_ack(gateway: Runni
     [
         pytest.param({"thread_id": "talk", "epoch": "gone", "seq": 1}, "epoch_changed", "epoch", id="another epoch"),
         pytest.param({"thread_id": "talk", "seq": 999}, "invalid_field", "seq", id="beyond the end"),
+        pytest.param({"thread_id": "talk", "seq": 1 << 64}, "invalid_field", "seq", id="no place of any log"),
         pytest.param({"thread_id": "talk", "seq": -1}, "invalid_field", "seq", id="negative"),
         pytest.param({"thread_id": "nothing", "seq": 1}, "not_found", "thread_id", id="no such thread"),
     ],

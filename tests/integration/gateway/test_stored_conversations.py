@@ -84,15 +84,26 @@ async def test_a_history_pages_backwards(gateway: RunningGateway, history: Histo
     assert [message.role for message in older + newest] == ["user", "assistant"] * 3
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("'; DROP TABLE messages; --", id="SQL"),
+        pytest.param("x' OR '1'='1", id="SQL condition"),
+        pytest.param("%s %(name)s :name ? $1 {0} ${jndi:x}", id="placeholders"),
+        pytest.param("\u2028 \U0001f600 \u202e\ufeff", id="unusual characters"),
+        pytest.param("a\x00b", id="NUL, which PostgreSQL has no place for"),
+        pytest.param('\r\n{"event": "forged"}\r\n', id="line ends"),
+    ],
+)
 async def test_words_of_a_user_are_stored_as_words(
-    gateway: RunningGateway, history: History, talk: ThreadAddress
+    gateway: RunningGateway, history: History, talk: ThreadAddress, content: str
 ) -> None:
-    content = "'; DROP TABLE messages; -- \u2028 \U0001f600"
     async with ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client:
         await client.receive()
-        await client.chat(content, thread_id="talk")
+        await client.send({"type": "user_message", "content": content, "thread_id": "talk"})
+        await client.receive_until("agent_completed", timeout=10)
     messages = await history.get_history(talk)
-    assert messages[0].content == content
+    assert messages[0].content == content.replace("\x00", "\ufffd")
 
 
 async def test_a_thread_name_of_another_user_is_another_thread(gateway: RunningGateway, history: History) -> None:
