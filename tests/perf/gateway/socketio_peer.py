@@ -1,80 +1,94 @@
-"""The peer of the turn benchmark: the same agent turn on python-socketio's ASGI server, as its manual builds one.
+"""The peer of the benchmarks: the same agent turn on python-socketio's ASGI server, as its manual builds one.
 
-    python tests/perf/gateway/socketio_peer.py POSTGRESQL_DSN LLM_BASE_URL
+    python -m perf.gateway.socketio_peer POSTGRESQL_DSN LLM_BASE_URL messages|events
 
-Each user message and each answer is committed to PostgreSQL before the turn goes on.
+`messages`: the user's message and the answer are committed before the turn goes on. `events`: every event is, before
+it is sent; the first holds the user's message and the last the answer.
 """
 
+import asyncio
 import json
 import socket
 import sys
-import threading
-from typing import Any
+from typing import Any, Final
 
-import anyio
 import psycopg
 import socketio  # type: ignore[import-untyped]  # it ships no types
 import uvicorn
 from openai import AsyncOpenAI
 
+CONNECTIONS: Final = 10
+INSERT: Final = "INSERT INTO peer_log VALUES (%s, %s, %s)"
+
 
 class Store:
-    """One connection for each worker thread, one commit for each message."""
+    """A pool of connections, and one statement with its own commit for whatever is stored."""
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
-        self._local = threading.local()
+        self._free: asyncio.LifoQueue[Any] = asyncio.LifoQueue()
 
-    def prepare(self) -> None:
-        with psycopg.connect(self._dsn) as connection:
-            connection.execute("CREATE TABLE IF NOT EXISTS peer_messages (thread text, role text, content text)")
+    async def open(self) -> None:
+        for _ in range(CONNECTIONS):
+            self._free.put_nowait(await psycopg.AsyncConnection.connect(self._dsn, autocommit=True))
+        connection = self._free.get_nowait()
+        await connection.execute("CREATE TABLE IF NOT EXISTS peer_log (thread text, type text, content text)")
+        self._free.put_nowait(connection)
 
-    def save(self, thread: str, role: str, content: str) -> None:
-        connection = getattr(self._local, "connection", None)
-        if connection is None:
-            connection = self._local.connection = psycopg.connect(self._dsn)
-        connection.execute("INSERT INTO peer_messages VALUES (%s, %s, %s)", (thread, role, content))
-        connection.commit()
+    async def save(self, thread: str, kind: str, content: str) -> None:
+        connection = await self._free.get()
+        try:
+            await connection.execute(INSERT, (thread, kind, content))
+        finally:
+            self._free.put_nowait(connection)
 
 
-class Agent:
-    """Asks the model, runs its tools and tells the client, event by event."""
+class Turn:
+    """One turn of one client: asks the model, runs its tools and tells the client, event by event."""
 
-    def __init__(self, server: Any, store: Store, client: AsyncOpenAI) -> None:
+    def __init__(self, server: Any, store: Store, client: AsyncOpenAI, *, every_event: bool) -> None:
         self._server = server
         self._store = store
         self._client = client
-        self._limiter = anyio.CapacityLimiter(8)
+        self._every_event = every_event
 
     async def run(self, sid: str, data: dict[str, Any]) -> None:
-        """One turn."""
-        thread = data["session_id"]
-        await self._save(thread, "user", data["content"])
-        await self._server.emit("agent_started", {"text": "started"}, to=sid)
-        messages: list[Any] = [{"role": "user", "content": data["content"]}]
+        thread, content = data["session_id"], data["content"]
+        if not self._every_event:
+            await self._store.save(thread, "user", content)
+        await self._tell(sid, thread, "message_accepted", {"content": content})
+        await self._tell(sid, thread, "agent_started", {"text": "started"})
+        messages: list[Any] = [{"role": "user", "content": content}]
         while True:
-            text, calls = await self._ask(sid, messages)
+            text, calls = await self._ask(sid, thread, messages)
             if not calls:
                 break
             messages.append({"role": "assistant", "content": None, "tool_calls": calls})
             for call in calls:
-                await self._server.emit("tool_executing", {"tool_call_id": call["id"]}, to=sid)
+                await self._tell(sid, thread, "tool_executing", {"tool_call_id": call["id"]})
                 result = {"value": 42}
-                await self._server.emit("tool_completed", {"tool_call_id": call["id"], "result": result}, to=sid)
+                await self._tell(sid, thread, "tool_completed", {"tool_call_id": call["id"], "result": result})
                 messages.append({"role": "tool", "tool_call_id": call["id"], "content": json.dumps(result)})
-        await self._save(thread, "assistant", text)
-        await self._server.emit("agent_completed", {"text": text}, to=sid)
+        if not self._every_event:
+            await self._store.save(thread, "assistant", text)
+        await self._tell(sid, thread, "agent_completed", {"text": text})
 
-    async def _save(self, thread: str, role: str, content: str) -> None:
-        await anyio.to_thread.run_sync(self._store.save, thread, role, content, limiter=self._limiter)
+    async def _tell(self, sid: str, thread: str, kind: str, payload: dict[str, Any]) -> None:
+        if self._every_event:
+            await self._store.save(thread, kind, json.dumps(payload))
+        await self._server.emit(kind, payload, to=sid)
 
-    async def _ask(self, sid: str, messages: list[Any]) -> tuple[str, list[dict[str, Any]]]:
+    async def _ask(self, sid: str, thread: str, messages: list[Any]) -> tuple[str, list[dict[str, Any]]]:
         text: list[str] = []
         calls: list[dict[str, Any]] = []
         stream: Any = await self._client.chat.completions.create(model="mock", messages=messages, stream=True)
         async for chunk in stream:
             for choice in chunk.choices[:1]:
-                await self._tell(sid, choice.delta, text)
+                if thought := getattr(choice.delta, "reasoning_content", None):
+                    await self._tell(sid, thread, "agent_thinking", {"text": thought})
+                if choice.delta.content:
+                    text.append(choice.delta.content)
+                    await self._tell(sid, thread, "partial_result", {"text": choice.delta.content})
                 for call in choice.delta.tool_calls or ():
                     if call.id:
                         function = {"name": call.function.name, "arguments": ""}
@@ -82,33 +96,25 @@ class Agent:
                     calls[-1]["function"]["arguments"] += call.function.arguments or ""
         return "".join(text), calls
 
-    async def _tell(self, sid: str, delta: Any, text: list[str]) -> None:
-        if thought := getattr(delta, "reasoning_content", None):
-            await self._server.emit("agent_thinking", {"text": thought}, to=sid)
-        if delta.content:
-            text.append(delta.content)
-            await self._server.emit("partial_result", {"text": delta.content}, to=sid)
 
-
-def make_app(dsn: str, llm_base_url: str) -> Any:
-    """The ASGI application."""
+async def serve(dsn: str, llm_base_url: str, commits: str) -> None:
+    """Serve until killed."""
     store = Store(dsn)
-    store.prepare()
+    await store.open()
     server = socketio.AsyncServer(async_mode="asgi", cors_allowed_origins="*")
-    agent = Agent(server, store, AsyncOpenAI(base_url=llm_base_url, api_key="any", max_retries=0))
-    server.on("chat_message", agent.run)
-    return socketio.ASGIApp(server)
+    client = AsyncOpenAI(base_url=llm_base_url, api_key="any", max_retries=0)
+    server.on("chat_message", Turn(server, store, client, every_event=commits == "events").run)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    config = uvicorn.Config(socketio.ASGIApp(server), log_level="error", ws="websockets-sansio")
+    print(json.dumps({"url": f"http://127.0.0.1:{listener.getsockname()[1]}"}), flush=True)
+    await uvicorn.Server(config).serve(sockets=[listener])
 
 
 def main() -> None:
-    """Serve until killed."""
-    dsn, llm_base_url = sys.argv[1:]
-    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    sys.stdout.write(json.dumps({"url": url}) + "\n")
-    sys.stdout.flush()
-    config = uvicorn.Config(make_app(dsn, llm_base_url), log_level="error", loop="uvloop", ws="websockets-sansio")
-    uvicorn.Server(config).run(sockets=[listener])
+    """Read the arguments and serve on uvloop."""
+    import uvloop
+
+    uvloop.run(serve(*sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,45 @@
-"""The turn benchmark runs and prints both sides; no time is asserted."""
+"""The gateway's benchmarks run and print both sides; no time is asserted."""
 
 import os
 import subprocess
 import sys
-from pathlib import Path
+from typing import Final
+
+import pytest
+
+TURN_SIDES: Final = ("gateway", "python-socketio, events", "Flask-SocketIO, events")
 
 
-def test_it_prints_both_sides_of_one_run() -> None:
-    script = str(Path(__file__).with_name("turns.py"))
+@pytest.mark.parametrize(
+    ("name", "arguments", "lines"),
+    [
+        pytest.param(
+            "turns",
+            [*("--turns", "9", "--concurrency", "3", "--rounds", "1", "--seconds", "0"), "--only", *TURN_SIDES],
+            ["9 turns", "turns/s", *TURN_SIDES],
+            id="turns",
+        ),
+        pytest.param(
+            "turns",
+            ["--concurrency", "2", "--rounds", "0", "--rate", "10", "--seconds", "1", "--only", "gateway"],
+            ["2 users", "accepted", "gateway"],
+            id="turns at a rate",
+        ),
+        pytest.param(
+            "relay",
+            ["--clients", "2", "--seconds", "0.5", "--rounds", "1"],
+            ["2 clients", "messages/s", "echo", "gateway, channel", "gateway, log"],
+            id="relay",
+        ),
+        pytest.param("idle", ["--connections", "20"], ["20 idle", "MiB", "gateway", "python-socketio"], id="idle"),
+        pytest.param(
+            "first_token", ["--requests", "3"], ["first token", "p50", "model", "gateway", "added"], id="first token"
+        ),
+    ],
+)
+def test_it_prints_both_sides_of_one_run(name: str, arguments: list[str], lines: list[str]) -> None:
     finished = subprocess.run(
-        [sys.executable, script, "--turns", "8", "--concurrency", "4", "--rounds", "1"],
+        [sys.executable, "-m", f"perf.gateway.{name}", *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
         capture_output=True,
         text=True,
@@ -17,4 +47,6 @@ def test_it_prints_both_sides_of_one_run() -> None:
         check=False,
     )
     assert finished.returncode == 0, finished.stderr
-    assert [line.split()[0] for line in finished.stdout.splitlines()[2:]] == ["gateway", "python-socketio"]
+    assert [
+        line.strip()[: len(start)] for line, start in zip(finished.stdout.splitlines(), lines, strict=True)
+    ] == lines

@@ -1,36 +1,34 @@
-"""Turns per second and the delay of the first event, beside a python-socketio server, in one run.
+"""Turns per second and the delay of the first events, beside python-socketio and Flask-SocketIO, in one run.
 
-    PYTHONPATH=libs:services python tests/perf/gateway/turns.py --turns 1000 --concurrency 200 --rounds 3
+    PYTHONPATH=libs:services:tests python -m perf.gateway.turns --turns 1000 --concurrency 200 --rounds 3
 
-Both sides serve the same turn over WebSocket: the same scripted model (a process of its own) thinks, calls a tool and
-answers, and what is said is committed to PostgreSQL. The server has one core, the client and the model the other.
-Sides take turns within a round, each with a fresh process; the table shows medians over the rounds. `first event` is
-from sending a message to `agent_started`. The gateway commits every event before it sends it, the peer only messages.
+All sides serve the same turn of seven events over WebSocket: the same scripted model (a process of its own) thinks,
+calls a tool and answers, and what is said is committed to PostgreSQL. The server has one core; clients, model and
+database have the other. Sides take turns within a round, each with a fresh process; the table shows medians over the
+rounds. What a line promises:
+
+    gateway                    every event is committed before it is sent, and can be replayed
+    python-socketio, events    every event is committed before it is sent: the same promise
+    python-socketio, messages  the user's message and the answer are committed: two commits in a turn
+    Flask-SocketIO, ...        the same two
+
+Delays are from sending the message to `message_accepted` and to `agent_started`. With all users sending again as soon
+as they are answered, the processor is always full, and what is measured is who gets it. So a second table shows the
+same users at a fixed rate, one that the gateway can hold.
 """
 
 import argparse
 import asyncio
-import json
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
-from websockets.asyncio.client import connect
+from perf.gateway import stage
+from perf.gateway.clients import Delays, GatewayUser, SocketIOUser, User, closed_loop, open_loop
 
-from gateway.identity.tokens import TokenIssuer
-from service_fixtures.provision import Provision
-from service_fixtures.settings import ServiceSettings
-
-ROOT: Final = Path(__file__).resolve().parents[3]
-KEY: Final = "k" * 32
 SCENARIO: Final = """
 name: bench
 rules:
@@ -42,178 +40,113 @@ rules:
     reply: [{reasoning: ["Let me compute."]}, {tool_call: {name: calculator, arguments: {expression: "6 * 7"}}}]
 """
 
+Serve = Callable[[str, str], AbstractContextManager[stage.Server]]
+MakeUser = Callable[[stage.Server, str], User]
+
+
+def peer(module: str, commits: str) -> Serve:
+    return lambda dsn, llm: stage.peer(module, dsn, llm, commits)
+
+
+SIDES: Final[dict[str, tuple[Serve, MakeUser]]] = {
+    "gateway": (stage.gateway, GatewayUser),
+    "python-socketio, events": (peer("socketio_peer", "events"), SocketIOUser),
+    "python-socketio, messages": (peer("socketio_peer", "messages"), SocketIOUser),
+    "Flask-SocketIO, events": (peer("flask_peer", "events"), SocketIOUser),
+    "Flask-SocketIO, messages": (peer("flask_peer", "messages"), SocketIOUser),
+}
+
 
 @dataclass(frozen=True)
 class Result:
     """One side of one round."""
 
     turns_per_second: float
-    first_ms: list[float]
     cpu_ms: float
     """Processor time of the server for one turn: the figure that a busy machine distorts least."""
+    delays: Delays
     megabytes: float
 
 
-def pinned(core: int) -> list[str]:
-    """A prefix that keeps a process on one core, where the machine has several."""
-    return ["taskset", "-c", str(core)] if (os.cpu_count() or 1) > 1 else []
+def saturated(serve: Serve, make_user: MakeUser, dsn: str, llm: str, turns: int, concurrency: int) -> Result:
+    """All users at once, as fast as they are answered."""
+    before = 0.0
+
+    def ready() -> None:
+        nonlocal before
+        before = server.cpu_seconds
+
+    with serve(dsn, llm) as server:
+        seconds, delays = asyncio.run(closed_loop(partial(make_user, server), turns, concurrency, ready))
+        cpu_ms = (server.cpu_seconds - before) * 1000 / turns
+        return Result(turns / seconds, cpu_ms, delays, server.memory_kib / 1024)
 
 
-@contextmanager
-def process(arguments: list[str], *, core: int, **variables: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """A server that prints one JSON line when it is ready."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)), **variables}
-    with subprocess.Popen(
-        [*pinned(core), sys.executable, *arguments], env=environment, stdout=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdout is not None
-        try:
-            yield child.pid, json.loads(child.stdout.readline())
-        finally:
-            child.terminate()
+def paced(serve: Serve, make_user: MakeUser, dsn: str, llm: str, users: int, rate: float, seconds: float) -> Delays:
+    """The same users at `rate` turns per second in all."""
+    with serve(dsn, llm) as server:
+        return asyncio.run(open_loop(partial(make_user, server), seconds, users, users / rate))
 
 
-class GatewayUser:
-    """Speaks the gateway's JSON."""
-
-    def __init__(self, url: str, token: str) -> None:
-        self.url = f"ws{url.removeprefix('http')}/ws"
-        self.headers = {"Authorization": f"Bearer {token}"}
-
-    async def greet(self, websocket: Any) -> None:
-        await websocket.recv()
-
-    def message(self, thread: str) -> str:
-        return json.dumps({"type": "user_message", "content": "six times seven", "thread_id": thread})
-
-    def name(self, frame: str) -> str:
-        # Reading the whole frame is the client's cost, not the server's; the name is all that is wanted.
-        return frame[9 : frame.index('"', 9)]
+def centile(number: int, delays: list[list[float]]) -> str:
+    """Median over the rounds of a centile within each, as text."""
+    return f"{statistics.median(statistics.quantiles(round_, n=100)[number - 1] for round_ in delays):.1f}"
 
 
-class SocketIOUser:
-    """Speaks Socket.IO over its WebSocket transport."""
-
-    def __init__(self, url: str) -> None:
-        self.url = f"ws{url.removeprefix('http')}/socket.io/?EIO=4&transport=websocket"
-        self.headers: dict[str, str] = {}
-
-    async def greet(self, websocket: Any) -> None:
-        await websocket.recv()
-        await websocket.send("40")
-        await websocket.recv()
-
-    def message(self, thread: str) -> str:
-        return "42" + json.dumps(["chat_message", {"content": "six times seven", "session_id": thread}])
-
-    def name(self, frame: str) -> str:
-        return frame[4 : frame.index('"', 4)] if frame.startswith("42") else ""
+def delay_cells(delays: list[Delays]) -> list[str]:
+    accepted, started = [one.accepted for one in delays], [one.started for one in delays]
+    return [centile(50, accepted), centile(99, accepted), centile(50, started), centile(99, started)]
 
 
-async def drive(user: GatewayUser | SocketIOUser, turns: int, concurrency: int) -> tuple[float, list[float]]:
-    """Run `turns` turns, `concurrency` at a time, and return the seconds it took and the delays of first events."""
-    delays: list[float] = []
-    left = iter(range(turns))
-    begin = asyncio.Event()
-    ready = 0
-    all_ready = asyncio.Event()
-
-    async def client() -> None:
-        nonlocal ready
-        async with connect(user.url, additional_headers=user.headers, compression=None, max_queue=None) as websocket:
-            await user.greet(websocket)
-            ready += 1
-            if ready == concurrency:
-                all_ready.set()
-            await begin.wait()
-            for number in left:
-                sent = time.perf_counter()
-                await websocket.send(user.message(f"t{number}"))
-                while (name := user.name(str(await websocket.recv()))) != "agent_completed":
-                    if name == "agent_started":
-                        delays.append((time.perf_counter() - sent) * 1000)
-                    if name in {"error_event", "busy"}:
-                        raise RuntimeError(name)
-
-    tasks = [asyncio.create_task(client()) for _ in range(concurrency)]
-    await all_ready.wait()
-    began = time.perf_counter()
-    begin.set()
-    await asyncio.gather(*tasks)
-    return time.perf_counter() - began, delays
-
-
-def memory_of(pid: int) -> float:
-    """Resident megabytes of a process."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) / 1024
-
-
-def cpu_seconds_of(pid: int) -> float:
-    """Processor time that a process has used, in its own code and in the kernel's."""
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def measure(pid: int, user: GatewayUser | SocketIOUser, turns: int, concurrency: int) -> Result:
-    """Drive one server that is ready."""
-    before = cpu_seconds_of(pid)
-    seconds, delays = asyncio.run(drive(user, turns, concurrency))
-    cpu_ms = (cpu_seconds_of(pid) - before) * 1000 / turns
-    return Result(turns / seconds, delays, cpu_ms, memory_of(pid))
-
-
-def gateway_round(dsn: str, llm: str, turns: int, concurrency: int) -> Result:
-    issuer = TokenIssuer({"main": KEY.encode()}, issuer="streamproof", audience="streamproof-gateway")
-    arguments = ["-m", "gateway", "serve", "--port", "0", "--database-url", dsn, "--llm-base-url", llm]
-    variables = {"GATEWAY_JWT_KEYS": f"main={KEY}", "GATEWAY_LOG_LEVEL": "error", "GATEWAY_QUEUE_SIZE": "1000"}
-    variables |= {"GATEWAY_RUNS_PER_USER": "1000"}
-    with process(arguments, core=0, **variables) as (pid, ready):
-        return measure(pid, GatewayUser(ready["url"], issuer.mint("bench")), turns, concurrency)
-
-
-def peer_round(dsn: str, llm: str, turns: int, concurrency: int) -> Result:
-    script = str(Path(__file__).with_name("socketio_peer.py"))
-    with process([script, dsn, llm], core=0) as (pid, ready):
-        return measure(pid, SocketIOUser(ready["url"]), turns, concurrency)
-
-
-def show(name: str, results: list[Result]) -> str:
+def cells(results: list[Result], best: float) -> list[str]:
     rate = statistics.median(result.turns_per_second for result in results)
-    p50 = statistics.median(statistics.median(result.first_ms) for result in results)
-    p99 = statistics.median(statistics.quantiles(result.first_ms, n=100)[98] for result in results)
-    memory = statistics.median(result.megabytes for result in results)
     cpu = statistics.median(result.cpu_ms for result in results)
-    return f"{name:<24}{rate:>10.1f}{cpu:>14.1f}{p50:>14.1f}{p99:>14.1f}{memory:>10.0f}"
+    memory = statistics.median(result.megabytes for result in results)
+    delays = delay_cells([result.delays for result in results])
+    return [f"{rate:.1f}", f"{best / rate:.1f}x", f"{cpu:.1f}", *delays, f"{memory:.0f}"]
 
 
 def main() -> None:
-    """Run both sides and print the table."""
+    """Run all sides and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=1000)
-    parser.add_argument("--concurrency", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--turns", type=int, default=1000, help="turns of each side in a round")
+    parser.add_argument("--concurrency", type=int, default=200, help="users, each with one turn at a time")
+    parser.add_argument("--rounds", type=int, default=3, help="0 leaves the first part out")
+    parser.add_argument("--rate", type=float, default=40.0, help="turns per second of all users, for the second table")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of the second part; 0 leaves it out")
+    parser.add_argument("--only", nargs="+", choices=SIDES, default=list(SIDES), help="leave out the other sides")
     options = parser.parse_args()
-    sides: dict[str, list[Result]] = {"gateway": [], "python-socketio": []}
-    with ExitStack() as stack:
-        provision = stack.enter_context(Provision(ServiceSettings.from_environment(None, ROOT)))
-        dsn = provision.postgres.dsn
-        scenario = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "bench.yaml"
-        scenario.write_text(SCENARIO, encoding="utf-8")
-        arguments = ["-m", "mock_llm", "serve", "--scenario", str(scenario), "--port", "0"]
-        _, ready = stack.enter_context(process(arguments, core=1))
-        if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
-            os.sched_setaffinity(0, {1})
-        for number in range(options.rounds):
-            sys.stderr.write(f"round {number + 1} of {options.rounds}\n")
-            for name, run in (("gateway", gateway_round), ("python-socketio", peer_round)):
-                sides[name].append(run(dsn, f"{ready['url']}/v1", options.turns, options.concurrency))
-    # What a benchmark is for goes to stdout; progress has gone to stderr.
-    print(f"{options.turns} turns of 7 events, {options.concurrency} at a time, PostgreSQL, one core for the server")
-    print(f"{'':<24}{'turns/s':>10}{'CPU ms/turn':>14}{'first p50 ms':>14}{'first p99 ms':>14}{'MiB':>10}")
-    for name, results in sides.items():
-        print(show(name, results))
+    sides = {name: SIDES[name] for name in options.only}
+    stage.stay_on_the_clients_core()
+    with stage.database() as database, stage.model(SCENARIO) as llm:
+        dsn = database.dsn
+
+        def saturate(serve: Serve, make_user: MakeUser) -> Result:
+            return saturated(serve, make_user, dsn, llm, options.turns, options.concurrency)
+
+        def pace(serve: Serve, make_user: MakeUser) -> Delays:
+            return paced(serve, make_user, dsn, llm, options.concurrency, options.rate, options.seconds)
+
+        results: dict[str, list[Result]] = stage.in_turns(
+            options.rounds, {name: partial(saturate, *side) for name, side in sides.items()}
+        )
+        delays: dict[str, list[Delays]] = stage.in_turns(
+            1 if options.seconds else 0, {name: partial(pace, *side) for name, side in sides.items()}
+        )
+    kinds = ["accepted p50 ms", "p99 ms", "started p50 ms", "p99 ms"]
+    if options.rounds:
+        best = statistics.median(result.turns_per_second for result in next(iter(results.values())))
+        stage.print_table(
+            f"{options.turns} turns of 7 events, {options.concurrency} at a time, PostgreSQL, one core for the server",
+            ["turns/s", f"{next(iter(results))} is", "CPU ms/turn", *kinds, "MiB"],
+            [(name, cells(result, best)) for name, result in results.items()],
+        )
+    if options.seconds:
+        stage.print_table(
+            f"{options.concurrency} users, {options.rate:g} turns/s in all, for {options.seconds:g} s",
+            kinds,
+            [(name, delay_cells(result)) for name, result in delays.items()],
+        )
 
 
 if __name__ == "__main__":
