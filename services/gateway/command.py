@@ -32,6 +32,7 @@ from gateway.storage.migrating import migrate as migrate_database
 
 EXIT_UNAVAILABLE: Final = 1
 EXIT_USAGE: Final = 2
+_DATABASE_HINT: Final = "see that it runs, and that --database-url or GATEWAY_DATABASE_URL names it rightly"
 
 app: Final = typer.Typer(
     name="gateway", help="A chat gateway over WebSocket.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -209,5 +210,7 @@ def _first_of_ours(group: BaseExceptionGroup[BaseException]) -> GatewayError:
 
 
 def _fail(error: GatewayError) -> NoReturn:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"gateway: {error}", markup=False)
+    # What the driver said is the cause; what the gateway itself found says what to do about it.
+    hint = f"; {_DATABASE_HINT}" if isinstance(error, StorageError) and error.__cause__ is not None else ""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"gateway: {error}{hint}", markup=False)
     raise typer.Exit(EXIT_UNAVAILABLE if isinstance(error, BindError | StorageError | ModelError) else EXIT_USAGE)

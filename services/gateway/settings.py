@@ -149,10 +149,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Seconds, _says("How long a client that sends acks may take to acknowledge an event before it is sent again.")
     ] = 30.0
     ack_tries: Annotated[Count, _says("How often it is, before the connection is closed with 4508.")] = 3
-    ack_timeout: Annotated[
-        Seconds, _says("How long a client that sends acks may take to acknowledge an event before it is sent again.")
-    ] = 30.0
-    ack_tries: Annotated[Count, _says("How often it is, before the connection is closed with 4508.")] = 3
     send_timeout: Annotated[Seconds, _says("How long one write may be held up by a client that does not read.")] = 5.0
 
     drain_timeout: Annotated[Seconds, _says("How long turns under way may go on when the gateway is stopped.")] = 10.0
@@ -226,7 +222,9 @@ def _convert(value: Any, kind: Any, source: str) -> Any:
             return msgspec.json.decode(value, type=kind)
         return msgspec.convert(value, kind, strict=False)
     except msgspec.MsgspecError as error:
-        raise SettingsError(source, re.sub(r"`([^`]+)`", r"\1", str(error))) from None
+        reason = re.sub(r"`([^`]+)`", r"\1", str(error))
+        choices = get_args(get_args(kind)[0]) if get_origin(get_args(kind)[0]) is Literal else ()
+        raise SettingsError(source, f"{reason}; take {', '.join(choices)}" if choices else reason) from None
 
 
 def _unknown(name: str, known: tuple[str, ...]) -> str:
