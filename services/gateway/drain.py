@@ -36,7 +36,7 @@ async def drain(service: MessageHandlerService, hub: Hub, ids: IdGenerator, sett
             service.interrupt_all()
             with anyio.move_on_after(_LAST_WORDS_SECONDS):
                 await service.queue.wait_idle()
-        await _close_connections(hub, settings)
+        await close_connections(hub, settings)
 
 
 def _announce(hub: Hub, ids: IdGenerator, settings: Settings) -> None:
@@ -49,7 +49,8 @@ def _announce(hub: Hub, ids: IdGenerator, settings: Settings) -> None:
         connection.send(event)
 
 
-async def _close_connections(hub: Hub, settings: Settings) -> None:
+async def close_connections(hub: Hub, settings: Settings) -> None:
+    """Close every connection once what waits for it is written, a batch after the other within `drain_spread`."""
     connections = list(hub)
     batches = [connections[start : start + _BATCH] for start in range(0, len(connections), _BATCH)]
     for number, batch in enumerate(batches):

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from gateway.delivery.connection import MAX_FOLLOWED
@@ -221,6 +222,28 @@ async def test_a_message_sent_again_on_a_new_connection_brings_its_events(gatewa
         again = await client.receive_until("agent_completed")
     assert answer["payload"]["duplicate"] is True
     assert again == events
+
+
+async def test_a_message_sent_over_many_connections_at_once_runs_once(gateway: RunningGateway) -> None:
+    message = {"type": "user_message", "content": QUESTION, "thread_id": "talk", "message_id": "only-once"}
+    streams: dict[int, list[dict[str, Any]]] = {}
+
+    async def send(number: int) -> None:
+        async with ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client:
+            await client.receive()
+            await client.send(message)
+            streams[number] = await client.receive_until("agent_completed")
+
+    async with anyio.create_task_group() as group:
+        for number in range(5):
+            group.start_soon(send, number)
+    answers = [event for stream in streams.values() for event in stream if "seq" not in event]
+    logs = [[event for event in stream if "seq" in event] for stream in streams.values()]
+    assert len(answers) == 4
+    assert all(event["payload"] == {"message_id": "only-once", "duplicate": True} for event in answers)
+    assert len({event["run_id"] for stream in streams.values() for event in stream}) == 1
+    assert [event["seq"] for event in logs[0]] == list(range(1, len(logs[0]) + 1))
+    assert all(log == logs[0] for log in logs)
 
 
 async def test_a_tab_that_opens_a_thread_before_its_first_message_sees_it(gateway: RunningGateway) -> None:

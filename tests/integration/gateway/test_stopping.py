@@ -1,10 +1,19 @@
 """How a gateway stops, and what it finds when it starts again."""
 
+from functools import partial
 from pathlib import Path
 
+import anyio
 import pytest
 
-from gateway.testing import make_settings, running_gateway
+from gateway.delivery.connection import Connection
+from gateway.delivery.hub import Hub
+from gateway.delivery.outbox import Outbox
+from gateway.drain import close_connections
+from gateway.identity.principal import Principal
+from gateway.ids import IdGenerator
+from gateway.settings import Settings
+from gateway.testing import TEST_KEYS, make_settings, running_gateway
 from gateway.testing.client import ChatClient
 from mock_llm.testing import running_mock_llm
 
@@ -62,6 +71,52 @@ async def test_a_turn_that_does_not_end_in_time_is_handed_back(tmp_path: Path) -
             ended = await client.wait_closed()
     assert last["payload"]["code"] == "interrupted"
     assert ended.code == 4503
+
+
+async def test_a_message_sent_again_after_the_restart_does_not_run_again(tmp_path: Path) -> None:
+    message = {"type": "user_message", "content": "go", "thread_id": "talk", "message_id": "only-once"}
+    streams = []
+    async with running_mock_llm(HELD) as llm:
+        settings = make_settings(tmp_path, llm.openai_url)
+        for _ in range(2):
+            async with (
+                running_gateway(settings) as gateway,
+                ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client,
+            ):
+                await client.receive()
+                await client.send(message)
+                streams.append(await client.receive_until("agent_completed"))
+        calls = len(llm.requests())
+    before, after = streams
+    assert after[0]["payload"] == {"message_id": "only-once", "duplicate": True}
+    assert after[1:] == before
+    assert calls == 1
+
+
+async def test_connections_are_closed_one_after_the_other_each_with_a_hint_of_its_own() -> None:
+    # No more sockets than that are needed to see it: what closes them does not know what carries them.
+    settings = Settings.from_mapping({"jwt_keys": TEST_KEYS, "drain_spread": 0.2, "drain_retry": 5.0})
+    ids, hub = IdGenerator(), Hub()
+    closed: dict[str, tuple[float, str]] = {}
+
+    def end(connection: Connection) -> None:
+        assert connection.closing is not None
+        closed[connection.id] = (anyio.current_time(), connection.closing[1])
+        hub.remove(connection)
+
+    for _ in range(300):
+        principal = Principal("tenant", "alice", frozenset(), 1e12)
+        connection = Connection(ids.connection(), principal, hub, Outbox(1 << 16, coalesce_bytes=1 << 16))
+        connection.on_close(lambda: None, finished=partial(end, connection))
+        hub.add(connection)
+    await close_connections(hub, settings)
+    began = min(moment for moment, _ in closed.values())
+    late = [moment for moment, _ in closed.values() if moment >= began + 0.1]
+    hints = [int(reason.rpartition("=")[2]) for _, reason in closed.values()]
+    assert len(closed) == 300
+    assert 50 <= len(late) <= 250
+    assert len(set(hints)) > 200
+    assert 0 <= min(hints) <= max(hints) <= 5000
 
 
 async def test_a_message_that_had_not_begun_runs_after_the_restart(tmp_path: Path) -> None:
