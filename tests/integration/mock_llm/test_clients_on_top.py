@@ -28,6 +28,15 @@ def test_the_synchronous_openai_helper_reads_the_stream() -> None:
         assert stream.get_final_completion().choices[0].message.content == "Hällo wörld."
 
 
+def test_the_synchronous_responses_helper_reads_the_stream() -> None:
+    with (
+        mock_llm_in_thread(EVERYTHING) as llm,
+        OpenAI(base_url=llm.openai_url, api_key="k", max_retries=0) as client,
+        client.responses.stream(model="m", input="hi") as stream,
+    ):
+        assert stream.get_final_response().output_text == "Hällo wörld."
+
+
 def test_the_synchronous_anthropic_helper_reads_the_stream() -> None:
     with (
         mock_llm_in_thread(EVERYTHING) as llm,

@@ -15,8 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 import structlog
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from mock_llm.command import app
 from mock_llm.scenario import load_scenario

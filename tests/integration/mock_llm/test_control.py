@@ -6,6 +6,7 @@ import httpx
 import pytest
 from anyio.abc import TaskGroup
 from openai import AsyncOpenAI, InternalServerError
+from structlog.testing import capture_logs
 
 from integration.mock_llm.stories import EVERYTHING, saying
 from mock_llm.client import MockLLMClient
@@ -243,11 +244,13 @@ async def test_a_rule_that_fires_without_new_tool_results_is_reported_as_a_loop(
     scenario = saying("again", loop_limit=2)
     messages = [{"role": "user", "content": "hi"}]
     answers = []
-    async with running_mock_llm(scenario) as llm, httpx.AsyncClient(base_url=llm.url) as client:
-        for _ in range(5):
-            answers.append(await client.post("/v1/chat/completions", json={"model": "m", "messages": messages}))
-            messages += [{"role": "assistant", "content": "again"}]
-        assert llm.requests()[-1].looping
+    with capture_logs() as logs:
+        async with running_mock_llm(scenario) as llm, httpx.AsyncClient(base_url=llm.url) as client:
+            for _ in range(5):
+                answers.append(await client.post("/v1/chat/completions", json={"model": "m", "messages": messages}))
+                messages += [{"role": "assistant", "content": "again"}]
+            assert llm.requests()[-1].looping
+    assert [log["rule"] for log in logs if log["event"] == "rule_loops"] == ["says", "says"]
     assert [answer.status_code for answer in answers] == [200, 200, 200, 422, 422]
     assert "runs in a loop" in answers[-1].json()["error"]["message"]
 

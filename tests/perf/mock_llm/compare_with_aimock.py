@@ -209,7 +209,7 @@ def main() -> None:
     """Run every comparison and print one table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0, help="length of one round")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of each server")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each server; the table shows the median")
     parser.add_argument(
         "--cache", type=Path, default=Path.home() / ".cache" / "streamproof" / "aimock", help="where npm installs"
     )
@@ -236,11 +236,15 @@ def main() -> None:
                 f"{mine / other:.2f}",
             )  # fmt: skip
         for streams, new in ((1, False), (200, False), (200, True)):
-            for peer in (ours, theirs):
-                pacing_errors(peer, streams, new_connections=new)
-            errors = {peer.name: pacing_errors(peer, streams, new_connections=new) for peer in (ours, theirs)}
+            rounds: dict[str, list[list[float]]] = {ours.name: [], theirs.name: []}
+            for _ in range(options.rounds):
+                for peer in (ours, theirs):
+                    rounds[peer.name].append(pacing_errors(peer, streams, new_connections=new))
             for share, word in ((0.5, "p50"), (0.99, "p99")):
-                mine, other = (percentile(errors[peer.name], share) for peer in (ours, theirs))
+                mine, other = (
+                    statistics.median(percentile(errors, share) for errors in rounds[peer.name])
+                    for peer in (ours, theirs)
+                )
                 table.add_row(
                     f"pacing error {word}, ms, {streams} streams{', new connections' if new else ''}",
                     f"{mine:.1f}",

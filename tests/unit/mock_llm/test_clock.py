@@ -1,9 +1,14 @@
-"""The clock stands, jumps and runs on; sleepers wake in the order of their deadlines."""
+"""The clock stands, jumps and runs on; sleepers wake in the order of their deadlines; requests wait for their turn."""
+
+import asyncio
+from functools import partial
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from mock_llm.clock import ControlledClock
+from mock_llm.http.intake import MAX_PER_TURN, Intake
 
 pytestmark = pytest.mark.anyio
 
@@ -67,3 +72,47 @@ async def test_a_running_clock_cannot_be_advanced_and_no_clock_goes_back() -> No
     clock.freeze()
     with pytest.raises(ValueError, match="negative"):
         clock.advance(-1)
+
+
+async def test_alarms_that_are_called_off_leave_nothing_behind() -> None:
+    clock = ControlledClock()
+    clock.freeze()
+    alarms = [clock.call_at(clock.now() + 3600, lambda: None) for _ in range(1000)]
+    for alarm in alarms:
+        alarm.cancel()
+        alarm.cancel()
+    assert clock.pending == 0
+    assert len(clock._alarms) < 100
+
+
+async def test_an_alarm_that_fails_does_not_take_the_others_with_it() -> None:
+    clock, rung = ControlledClock(), list[str]()
+
+    def fail() -> None:
+        raise ValueError("broken")
+
+    clock.freeze()
+    for number, callback in enumerate((partial(rung.append, "first"), fail, partial(rung.append, "last"))):
+        clock.call_at(clock.now() + number, callback)
+    with pytest.raises(ValueError, match="broken"):
+        clock.advance(5)
+    clock.advance(0)
+    assert rung == ["first", "last"]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # the intake hands out the turns of its loop
+async def test_one_turn_of_the_loop_decides_a_few_requests_and_the_rest_follow_in_order() -> None:
+    loop, clock = asyncio.get_running_loop(), ControlledClock()
+    intake, served = Intake(clock), list[int]()
+    arrived = intake.arrival(loop)
+    for number in range(3 * MAX_PER_TURN):
+        intake.offer(loop, partial(served.append, number))
+    assert served == list(range(MAX_PER_TURN))
+    assert intake.arrival(loop) == arrived
+    await anyio.lowlevel.checkpoint()
+    assert served == list(range(2 * MAX_PER_TURN))
+    assert intake.arrival(loop) > arrived
+    with anyio.fail_after(10):
+        while len(served) < 3 * MAX_PER_TURN:
+            await anyio.lowlevel.checkpoint()
+    assert served == sorted(served)
