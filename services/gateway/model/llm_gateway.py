@@ -22,6 +22,7 @@ from gateway.logs import get_logger
 from gateway.model.answer import AnswerPart
 from gateway.model.chunks import AnswerReader
 from gateway.model.transport import PooledTransport
+from gateway.model.turnstile import Turnstile
 from gateway.settings import Settings
 
 _IDLE_SECONDS: Final = 5.0
@@ -41,6 +42,7 @@ class LLMGateway:
         self._client = client
         self._model = settings.llm_model
         self._max_tool_calls = settings.max_tool_calls
+        self._turnstile = Turnstile()
         self._log = get_logger("gateway.model")
 
     @classmethod
@@ -83,6 +85,7 @@ class LLMGateway:
         }
         if tools:
             request["tools"] = tools
+        await self._turnstile.enter()
         try:
             # Through the client's own `post`: walking the typed dictionaries of `completions.create` takes longer than
             # everything else that a turn does here.
