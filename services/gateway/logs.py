@@ -4,9 +4,11 @@ Request, user, thread and run ids are bound with `structlog.contextvars`, which 
 backends. Nothing here ever logs a message's content or a token.
 """
 
+import json
 import logging
 import sys
-from typing import Any, cast
+from datetime import UTC, datetime
+from typing import Any, cast, final
 
 import structlog
 
@@ -30,10 +32,28 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return cast("structlog.stdlib.BoundLogger", logger)
 
 
+@final
+class _JSONLines(logging.Formatter):
+    """Lines of the gateway are JSON already; those of libraries become it, so that none can be taken for two."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.name.partition(".")[0] == "gateway":
+            return record.getMessage()
+        fields = {
+            "event": record.getMessage(),
+            "logger": record.name,
+            "level": record.levelname.lower(),
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
+
+
 def log_to_stderr(level: str) -> None:
     """Send the lines of the gateway and its HTTP servers to stderr. For the command, not for libraries."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_JSONLines())
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)

@@ -17,6 +17,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gateway.command import app
+from gateway.logs import get_logger, log_to_stderr
 from mock_llm.testing import RunningMockLLM, mock_llm_in_thread
 
 KEYS = "main=" + "k" * 32
@@ -143,6 +144,19 @@ def test_what_cannot_work_is_said_in_one_line(
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.usefixtures("invoke")
+def test_every_log_line_is_one_json_object_whoever_wrote_it(capsys: pytest.CaptureFixture[str]) -> None:
+    log_to_stderr("info")
+    get_logger("gateway.requests").info("connected", user_id="a\nb\u2028c")
+    try:
+        raise ValueError("first\nsecond")
+    except ValueError:
+        logging.getLogger("uvicorn.error").exception("Exception in\nASGI application")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["event"] for line in lines] == ["connected", "Exception in\nASGI application"]
+    assert "ValueError: first\nsecond" in lines[1]["exception"]
 
 
 def test_token_prints_a_token_for_the_user(invoke: Invoke) -> None:
