@@ -109,7 +109,9 @@ class Gateway:
                             await service.recover()
                             await running.start(service.queue.run)
                             running.start_soon(ExpiryWatch(hub, interval=settings.expiry_interval).run)
-                            running.start_soon(AckWatch(hub, timeout=settings.ack_timeout, tries=settings.ack_tries).run)
+                            running.start_soon(
+                                AckWatch(hub, timeout=settings.ack_timeout, tries=settings.ack_tries).run
+                            )
                             yield cls(
                                 settings=settings,
                                 ids=ids,
