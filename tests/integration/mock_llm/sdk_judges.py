@@ -8,11 +8,8 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any, Final
 
-import anthropic
 import httpx2
 import openai
-from anthropic.lib.streaming import MessageStream
-from anthropic.types import Message, RawMessageStreamEvent
 from openai.lib.streaming.chat import ChatCompletionStream
 from openai.lib.streaming.responses import ResponseStream
 from openai.types import CreateEmbeddingResponse
@@ -24,9 +21,8 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 MAX_HELPED: Final = 512 * 1024
 # Reasoning has no field of its own in Chat Completions; these are the names that providers gave it.
 DIALECTS: Final = frozenset({"reasoning", "reasoning_content"})
-# The unions of all events are types to pydantic and to the SDKs' streams, but not to a type checker.
+# The union of all events is a type to pydantic and to the SDK's streams, but not to a type checker.
 RESPONSE_EVENT: Any = ResponseStreamEvent
-MESSAGE_EVENT: Any = RawMessageStreamEvent
 
 Event = tuple[str | None, dict[str, Any]]
 
@@ -41,10 +37,11 @@ def judge_stream(protocol: str, body: bytes, *, finished: bool = True) -> list[s
 
 def judge_whole(protocol: str, body: bytes) -> list[str]:
     """What is wrong with an answer that is not streamed."""
+    model = _whole(protocol)
     try:
-        found = _adapter(_WHOLE[protocol]).validate_json(body, strict=True)
+        found = _adapter(model).validate_json(body, strict=True)
     except ValidationError as error:
-        return [f"no {_WHOLE[protocol].__name__}: {error}"]
+        return [f"no {model.__name__}: {error}"]
     return [f"the SDK knows no field {name!r}" for name in _unknown(found)]
 
 
@@ -123,9 +120,15 @@ def _responses_helper(stream: Any, last: dict[str, Any]) -> Iterator[str]:
 
 
 def _messages(body: bytes, finished: bool) -> Iterator[str]:
+    # Here and not above: most tests emit nothing in this protocol, and its SDK takes a second to import.
+    import anthropic
+    from anthropic.lib.streaming import MessageStream
+    from anthropic.types import RawMessageStreamEvent
+
+    model: Any = RawMessageStreamEvent
     events, _ = _events(body, finished)
     # A ping is on the wire and in the SDK's decoder, but it is no event of its models.
-    yield from _each(MESSAGE_EVENT, [event for event in events if event[1] != {"type": "ping"}])
+    yield from _each(model, [event for event in events if event[1] != {"type": "ping"}])
     yield from _named(events)
     names = [event.get("type") for _, event in events]
     if names[:1] != ["message_start"][: len(names)]:
@@ -136,7 +139,8 @@ def _messages(body: bytes, finished: bool) -> Iterator[str]:
         yield f"ends with {names[-2:]}"
     if names.count("content_block_start") != names.count("content_block_stop"):
         yield "a block that starts does not stop"
-    stream: Any = anthropic.Stream(cast_to=MESSAGE_EVENT, response=_response(body), client=_anthropic())
+    client = anthropic.Anthropic(api_key="k", base_url="http://mock")
+    stream: Any = anthropic.Stream(cast_to=model, response=_response(body), client=client)
     yield from _helped(body, lambda: _messages_helper(MessageStream(stream, anthropic.NOT_GIVEN)))
 
 
@@ -151,12 +155,15 @@ _STREAMS: Final[dict[str, Callable[[bytes, bool], Iterator[str]]]] = {
     "responses": _responses,
     "messages": _messages,
 }
-_WHOLE: Final[dict[str, Any]] = {
-    "chat": ChatCompletion,
-    "responses": Response,
-    "messages": Message,
-    "embeddings": CreateEmbeddingResponse,
-}
+_WHOLE: Final[dict[str, Any]] = {"chat": ChatCompletion, "responses": Response, "embeddings": CreateEmbeddingResponse}
+
+
+def _whole(protocol: str) -> Any:
+    if protocol == "messages":
+        from anthropic.types import Message
+
+        return Message
+    return _WHOLE[protocol]
 
 
 def _events(body: bytes, finished: bool) -> tuple[list[Event], bool]:
@@ -225,8 +232,3 @@ def _adapter(model: Any) -> TypeAdapter[Any]:
 @cache
 def _openai() -> openai.OpenAI:
     return openai.OpenAI(api_key="k", base_url="http://mock/v1")
-
-
-@cache
-def _anthropic() -> anthropic.Anthropic:
-    return anthropic.Anthropic(api_key="k", base_url="http://mock")
