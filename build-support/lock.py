@@ -35,7 +35,8 @@ LOCKS = (
     Lock("tools.lock", "tools-requirements.txt", constraints="default.lock"),
     Lock("pants.lock", "pants-requirements.txt", python="3.9"),
     Lock("pex.lock", "pex-requirements.txt", python="3.9"),
-    Lock("uv.lock", "uv-requirements.txt"),
+    Lock("build.lock", "build-requirements.txt"),
+    Lock("toolbox.lock", "toolbox-requirements.txt"),
 )
 
 

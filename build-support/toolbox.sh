@@ -1,24 +1,32 @@
-# Sourced by the scripts beside it: a Python to run them with and the uv that compiles the locks.
+# Sourced by the scripts beside it and by the launcher: a Python to run them with, and the tools they need.
 
 toolbox_python() {
   local candidate
   for candidate in python3.11 python3.12 python3; do
-    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then
+    if "$candidate" -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' >/dev/null 2>&1; then
       command -v "$candidate"
       return
     fi
   done
-  echo "CPython 3.11 or 3.12 is needed; install it first." >&2
+  echo "CPython 3.11 or 3.12 with the venv module is needed; install it first." >&2
   return 1
 }
 
-toolbox_uv() {
+# Prints the folder of a virtual environment with the tools of toolbox.lock, made at the first call.
+toolbox() {
   local lock home
-  lock="$(dirname "${BASH_SOURCE[0]}")/../3rdparty/python/uv.lock"
-  home="${XDG_CACHE_HOME:-$HOME/.cache}/streamproof/uv-$(sha256sum "$lock" | cut -c1-12)"
-  if [ ! -x "$home/bin/uv" ]; then
-    "$(toolbox_python)" -m venv "$home" >&2
-    "$home/bin/pip" install --quiet --quiet --disable-pip-version-check --require-hashes -r "$lock" >&2
+  lock="$(dirname "${BASH_SOURCE[0]}")/../3rdparty/python/toolbox.lock"
+  home="${XDG_CACHE_HOME:-$HOME/.cache}/streamproof/toolbox-$(sha256sum "$lock" | cut -c1-12)"
+  if [ ! -e "$home/complete" ]; then
+    mkdir -p "$(dirname "$home")"
+    (
+      set -e
+      flock 6
+      [ ! -e "$home/complete" ] || exit 0
+      "$(toolbox_python)" -m venv --clear "$home" >&2
+      "$home/bin/pip" install --quiet --quiet --disable-pip-version-check --require-hashes -r "$lock" >&2
+      touch "$home/complete"
+    ) 6>"$home.lock" || return 1
   fi
-  printf '%s\n' "$home/bin/uv"
+  printf '%s\n' "$home"
 }
