@@ -19,6 +19,17 @@ from gateway.errors import SettingsError, StorageError
 
 T = TypeVar("T")
 
+_PATIENCE: Final = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""A server that is gone without a word is given up after some ten seconds; TCP alone would wait for hours.
+
+https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS, seconds but for the last: milliseconds.
+"""
 _POSTGRESQL_NAMES: Final = frozenset({"postgres", "postgresql"})
 _TRUSTED_SECONDS: Final = 1.0
 """A connection that was used this lately is used again without asking whether it still stands."""
@@ -89,7 +100,7 @@ def _make_engine(url: str, threads: int) -> Engine:
             raise SettingsError("GATEWAY_DATABASE_URL", f"the folder {folder} does not exist; make it first")
     elif parsed.drivername in _POSTGRESQL_NAMES or parsed.drivername == "postgresql+psycopg":
         parsed = parsed.set(drivername="postgresql+psycopg")
-        options = {"connect_args": {"connect_timeout": 5}}
+        options = {"connect_args": _PATIENCE}
     else:
         raise SettingsError("GATEWAY_DATABASE_URL", f"{parsed.drivername} is not supported; use sqlite or postgresql")
     engine = create_engine(parsed, pool_size=threads + 1, max_overflow=0, hide_parameters=True, **options)

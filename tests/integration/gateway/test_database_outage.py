@@ -1,12 +1,16 @@
 """PostgreSQL goes away in the middle of a turn and comes back: `busy` meanwhile, and nothing is lost."""
 
+import os
+import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import Connection, make_url
 
 from fault_proxy import Cut, FaultProxy
+from gateway.storage.database import Database
 from gateway.testing import RunningGateway, make_settings, running_gateway
 from gateway.testing.client import ChatClient
 from mock_llm.testing import RunningMockLLM, running_mock_llm
@@ -42,7 +46,7 @@ async def held_llm() -> AsyncIterator[RunningMockLLM]:
 @pytest.fixture
 async def gateway(proxy: FaultProxy, held_llm: RunningMockLLM, postgres_url: str) -> AsyncIterator[RunningGateway]:
     url = make_url(postgres_url).set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
-    async with running_gateway(make_settings(url, held_llm.openai_url, storage_timeout=1.0)) as running:
+    async with running_gateway(make_settings(url, held_llm.openai_url, storage_timeout=0.4)) as running:
         yield running
 
 
@@ -83,6 +87,24 @@ async def test_a_message_that_was_told_to_wait_runs_once_when_it_is_sent_again(
         rest = await client.receive_until("pong")
     assert [event["type"] for event in events].count("agent_started") == 1
     assert "agent_started" not in {event["type"] for event in rest}
+
+
+async def test_a_server_that_falls_silent_is_given_up_after_seconds(proxy: FaultProxy, postgres_url: str) -> None:
+    def patience(connection: Connection) -> tuple[int, int, int]:
+        driver: Any = connection.connection.driver_connection
+        with socket.socket(fileno=os.dup(driver.pgconn.socket)) as same:
+            return (
+                same.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+                same.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE),
+                same.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+            )
+
+    url = make_url(postgres_url).set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
+    async with Database.open(url, threads=1) as database:
+        keepalive, idle_seconds, unanswered_ms = await database.run(patience)
+    assert keepalive
+    assert idle_seconds <= 10
+    assert 0 < unanswered_ms <= 10_000
 
 
 async def test_health_says_that_the_database_is_gone(gateway: RunningGateway, proxy: FaultProxy) -> None:
