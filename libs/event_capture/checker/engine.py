@@ -7,7 +7,7 @@
 
 The same engine serves a live connection, a load worker and a file. A record costs a few dictionary look-ups: which
 events came before is one integer per scope, and most clauses are bits of it. Records that come together are checked
-together (`feed_all`), at a third of the price.
+together (`feed_all`), which is much cheaper.
 """
 
 from collections.abc import Iterable, Sequence
