@@ -48,19 +48,22 @@ rules:
     reply: [{tool_call: {name: calculator, arguments: {expression: "1 + 1"}}}]
 """
 
-WORDY = msgspec.json.encode(
-    {
-        "name": "wordy",
-        "rules": [
-            {
-                "name": "asked",
-                "match": {"user": "tool"},
-                "reply": [{"tool_call": {"name": "calculator", "arguments": {"expression": "1 + " * 1500 + "1"}}}],
-            },
-            {"name": "quotes", "match": {}, "reply": [{"text": ['"' * 2500] * 3}]},
-        ],
-    }
-).decode() + "\n"
+WORDY = (
+    msgspec.json.encode(
+        {
+            "name": "wordy",
+            "rules": [
+                {
+                    "name": "asked",
+                    "match": {"user": "tool"},
+                    "reply": [{"tool_call": {"name": "calculator", "arguments": {"expression": "1 + " * 1500 + "1"}}}],
+                },
+                {"name": "quotes", "match": {}, "reply": [{"text": ['"' * 2500] * 3}]},
+            ],
+        }
+    ).decode()
+    + "\n"
+)
 
 STALL = """
 name: stall
