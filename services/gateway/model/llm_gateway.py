@@ -41,6 +41,8 @@ class LLMGateway:
     def __init__(self, client: AsyncOpenAI, settings: Settings) -> None:
         self._client = client
         self._model = settings.llm_model
+        # Whole, because the SDK puts a path together with its base anew for each request.
+        self._url = f"{str(client.base_url).rstrip('/')}/chat/completions"
         self._max_tool_calls = settings.max_tool_calls
         self._turnstile = Turnstile()
         self._log = get_logger("gateway.model")
@@ -90,7 +92,7 @@ class LLMGateway:
             # Through the client's own `post`: walking the typed dictionaries of `completions.create` takes longer than
             # everything else that a turn does here.
             stream = await self._client.post(
-                "/chat/completions",
+                self._url,
                 cast_to=ChatCompletionChunk,
                 content=msgspec.json.encode(request),
                 options={"headers": {"Accept": "text/event-stream"}},
