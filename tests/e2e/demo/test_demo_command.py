@@ -1,5 +1,6 @@
 """The demo, as a person runs it."""
 
+import functools
 import json
 import os
 import re
@@ -27,6 +28,7 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)), "PYTHONIOENCODING": "utf-8"}
 
 
+@functools.cache
 def run_demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(*arguments), env=environment(), capture_output=True, encoding="utf-8", timeout=TIMEOUT, check=False
@@ -78,4 +80,4 @@ def test_the_services_stay_up_until_a_signal_when_asked_to() -> None:
 
 
 def test_no_colour_codes_reach_a_pipe() -> None:
-    assert "\x1b[" not in run_demo().stdout
+    assert "\x1b[" not in run_demo(DEFAULT_MESSAGE, "--backend", "asyncio").stdout

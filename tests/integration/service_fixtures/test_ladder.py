@@ -142,18 +142,26 @@ def test_a_run_that_uses_no_services_starts_and_names_none(tmp_path: Path) -> No
     [("env", "set it, or use --services=docker or --services=wheels"), ("docker", "start one (docker/README.md)")],
 )
 def test_a_rung_that_is_not_there_is_an_error_that_says_how_to_get_it(tmp_path: Path, rung: str, fix: str) -> None:
-    result = run(tmp_path, USES_BOTH, f"--services={rung}")
-    assert result.returncode == pytest.ExitCode.USAGE_ERROR
-    assert f"ERROR: --services={rung} needs" in result.stderr
-    assert fix in result.stderr
-    assert "Traceback" not in result.stderr + result.stdout
+    settings = ServiceSettings.from_environment(Rung(rung), tmp_path, environment(tmp_path))
+    with Provision(settings) as provision, pytest.raises(RungNotAvailableError) as caught:
+        _ = provision.postgres
+    assert str(caught.value).startswith(f"--services={rung} needs")
+    assert fix in str(caught.value)
 
 
 @pytest.mark.parametrize("address", ["host=localhost dbname=x", "mysql://localhost/x", "postgresql://127.0.0.1:1/x"])
 def test_an_address_that_cannot_be_used_is_an_error_that_names_the_variable(tmp_path: Path, address: str) -> None:
-    result = run(tmp_path, USES_BOTH, STREAMPROOF_POSTGRES_DSN=address)
+    variables = environment(tmp_path, STREAMPROOF_POSTGRES_DSN=address)
+    settings = ServiceSettings.from_environment(None, tmp_path, variables)
+    with Provision(settings) as provision, pytest.raises(RungNotAvailableError, match=r"^STREAMPROOF_POSTGRES_DSN "):
+        _ = provision.postgres
+
+
+def test_pytest_stops_at_such_an_error_without_a_traceback(tmp_path: Path) -> None:
+    result = run(tmp_path, USES_BOTH, "--services=docker")
     assert result.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "ERROR: STREAMPROOF_POSTGRES_DSN " in result.stderr
+    assert "ERROR: --services=docker needs" in result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
 
 
 def test_servers_of_the_environment_are_used_and_left_as_they_were(
