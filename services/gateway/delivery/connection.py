@@ -66,6 +66,7 @@ class Connection:
         self._acks: dict[str, Acknowledgements] = {}
         self._behind: deque[Following] = deque()
         self._woken = anyio.Event()
+        self._start_replay: Callable[[], object] | None = None
         self._stop: Callable[[], None] | None = None
         self._finished: Callable[[], None] | None = None
 
@@ -179,6 +180,10 @@ class Connection:
         self._stop = stop
         self._finished = finished
 
+    def on_behind(self, start: Callable[[], object]) -> None:
+        """Call `start` when `replay` is first needed; most connections never need it, and tasks are not free."""
+        self._start_replay = start
+
     async def replay(self, history: History) -> None:
         """Bring the followed threads from the log to the live events. Runs beside the reader until cancelled."""
         while True:
@@ -190,6 +195,9 @@ class Connection:
     def _catch_up(self, following: Following) -> None:
         if following not in self._behind:
             self._behind.append(following)
+        if self._start_replay is not None:
+            start, self._start_replay = self._start_replay, None
+            start()
         self._woken.set()
 
     async def _replay_one(self, following: Following, history: History) -> None:

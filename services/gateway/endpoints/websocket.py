@@ -1,5 +1,6 @@
 """`/ws`: JSON messages over a WebSocket."""
 
+from functools import partial
 from typing import Final, final
 
 import anyio
@@ -94,7 +95,7 @@ class WebSocketEndpoint:
                 async with anyio.create_task_group() as group:
                     connection.on_close(group.cancel_scope.cancel)
                     group.start_soon(_write, websocket, connection, group)
-                    group.start_soon(connection.replay, gateway.history)
+                    connection.on_behind(partial(group.start_soon, connection.replay, gateway.history))
                     await self._read(websocket, connection)
                     group.cancel_scope.cancel()
             finally:
