@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from itertools import compress, islice
-from operator import ne
+from operator import ne, or_
 from typing import Any, final
 
 from event_capture.checker.extraction import What
@@ -93,11 +93,10 @@ def streaks(connections: Sequence[str], whats: Sequence[What], odd: Collection[i
     count = len(whats)
     if count == 1:
         return (1,)
-    keys: Sequence[Any] = whats
+    changes = map(ne, whats, islice(whats, 1, None))
     if connections.count(connections[0]) != count:
-        keys = list(zip(connections, whats, strict=True))
+        changes = map(or_, changes, map(ne, connections, islice(connections, 1, None)))
+    bounds = [*compress(range(1, count), changes), count]
     if odd:
-        keys = [*keys]
-        for place in odd:
-            keys[place] = place
-    return [*compress(range(1, count), map(ne, keys, islice(keys, 1, None))), count]
+        bounds = sorted({*bounds, *odd, *(place + 1 for place in odd)} - {0})
+    return bounds

@@ -6,11 +6,11 @@ no objects, frames that could not be read) is refused as a whole, and takes the 
 """
 
 from collections.abc import Callable, Collection
-from itertools import compress, repeat
-from operator import attrgetter, is_not
+from operator import attrgetter, itemgetter
 from typing import Any, Final, final
 
 import msgspec
+from msgspec.structs import astuple
 
 from event_capture.checker.batch import Batch, Message
 from event_capture.checker.extraction import What
@@ -22,7 +22,7 @@ from event_capture.vocabulary.model import Alternatives, Steps
 _VALUE: Final = str | int | float | bool | None
 _NAME: Final = str | None
 _ABSENT: Final = "\x7fabsent"
-"""A key that payloads do not have: where values come from that the vocabulary does not place."""
+"""How keys begin that payloads do not have: where values come from that the vocabulary does not place."""
 
 ReadLine = Callable[[int], Record]
 """Reads the record at a place the ordinary way."""
@@ -53,7 +53,7 @@ class StructBatch(Batch):
 
     def message(self, place: int) -> Message | None:
         struct = self._structs[place]
-        if struct.direction is not _SENT or struct.kind is not _EVENT:
+        if struct.direction is not _SENT or (struct.kind is not msgspec.UNSET and struct.kind is not _EVENT):
             return None
         name = self._fields.sent([struct.data])[0]
         numbers = (column[place] for column in self.numbers)
@@ -64,6 +64,8 @@ def chunk_decoder(plan: Plan) -> "ChunkDecoder | None":
     """A decoder for a compiled contract; None when its clauses look at whole payloads, or at odd places in them."""
     vocabulary = plan.contract.vocabulary
     whats = [vocabulary.event, *map(vocabulary.place, ID_ROLES), *((steps,) for steps in plan.groups.paths)]
+    # Each value that the vocabulary does not place gets a field of its own that is never there.
+    whats = [places or ((f"{_ABSENT}{number}",),) for number, places in enumerate(whats)]
     numbers = [vocabulary.place(role) for role in NUMBER_ROLES]
     wanted = [steps for each in (*whats, *numbers, vocabulary.sent) for steps in each]
     if plan.needs_data or any(_odd_step(step) for steps in wanted for step in steps):
@@ -115,13 +117,12 @@ _SENT: Final = Direction.SENT
 
 def _odd(structs: list[Any]) -> frozenset[int]:
     """Places of the records that are no received event."""
-    count = len(structs)
-    kinds, directions = list(map(_kind, structs)), list(map(_direction, structs))
     odd: frozenset[int] = frozenset()
-    if kinds.count(_EVENT) != count:
-        odd = odd.union(compress(range(count), map(is_not, kinds, repeat(_EVENT))))
-    if directions.count(_RECEIVED) != count:
-        odd = odd.union(compress(range(count), map(is_not, directions, repeat(_RECEIVED))))
+    for read, ordinary in ((_kind, _EVENT), (_direction, _RECEIVED)):
+        # Most pieces say neither kind nor direction of any record: what is not said counts as false.
+        if any(map(read, structs)):
+            said = map(read, structs)
+            odd = odd.union(place for place, value in enumerate(said) if value and value is not ordinary)
     return odd
 
 
@@ -132,7 +133,11 @@ def _odd_step(step: str) -> bool:
 
 def _columns(places: list[Alternatives], shape: "_Shape") -> Callable[[list[Any]], list[What]]:
     """Reads one tuple of values per payload."""
-    first = attrgetter(*(shape.path(each[0]) if each else shape.absent for each in places))
+    if shape.begins_with(places):
+        # The values are the first fields of the struct: copying all of them costs less than asking for each.
+        head = itemgetter(slice(len(places)))
+        return lambda data: list(map(head, map(astuple, data)))
+    first = attrgetter(*(shape.path(each[0]) for each in places))
     others = [(place, _column(each[1:], shape)) for place, each in enumerate(places) if len(each) > 1]
 
     def read(data: list[Any]) -> list[What]:
@@ -185,15 +190,16 @@ class _Shape:
             if isinstance(node.setdefault(steps[-1], _NAME if steps in names else _VALUE), dict):
                 self.clash = True
                 return
-        data = self._struct("Data", tree | {_ABSENT: None})
+        self._fields = tuple(tree)
+        data = self._struct("Data", tree)
         self.record = msgspec.defstruct(
             "Row",
             [
                 ("monotonic_ns", int),
                 ("wall_ns", int),
                 ("connection", str),
-                ("kind", Kind, Kind.EVENT),
-                ("direction", Direction, Direction.RECEIVED),
+                ("kind", Kind | msgspec.UnsetType, msgspec.UNSET),
+                ("direction", Direction | msgspec.UnsetType, msgspec.UNSET),
                 ("size", int, 0),
                 ("data", data, data()),
                 ("note", str, ""),
@@ -204,10 +210,10 @@ class _Shape:
             kw_only=True,
         )
 
-    @property
-    def absent(self) -> str:
-        """The field of data that is never there."""
-        return self._field(_ABSENT)
+    def begins_with(self, places: list[Alternatives]) -> bool:
+        """The first fields of the data are these places, one after the other, without alternatives."""
+        fields = [steps[0] for each in places for steps in each if len(each) == len(steps) == 1]
+        return len(fields) == len(places) and self._fields[: len(places)] == tuple(fields)
 
     def path(self, steps: Steps) -> str:
         """Where an attrgetter finds the value in the data."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from event_capture.vocabulary.pointer import format_path, format_pointer
@@ -17,6 +18,7 @@ class Keyed:
     def __init__(self, by: tuple[tuple[str, ...], ...], groups: Groups) -> None:
         self.fields = tuple(groups.path(steps) for steps in by)
         self.single = self.fields[0] if len(self.fields) == 1 else -1
+        self.parts = itemgetter(*self.fields) if len(self.fields) > 1 else None
         self.words = " and ".join(map(format_path, by))
         self.pointer = format_pointer(by[0]) if by else ""
 
@@ -24,8 +26,8 @@ class Keyed:
         """The key; None when the event lacks it. Pairs without keys all have the same one."""
         if self.single >= 0:
             return event.values[self.single]
-        if not self.fields:
+        if self.parts is None:
             return ""
         # The first part must be there; the others tell apart by being absent, too.
-        key = tuple(event.values[field] for field in self.fields)
+        key = self.parts(event.values)
         return None if key[0] is None else key

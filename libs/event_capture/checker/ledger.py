@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec.structs import replace
 
+from event_capture.checker.event import Event
 from event_capture.checker.scopes import UNBORN, Instance
 from event_capture.checker.verdict import Violation
 
@@ -67,6 +68,23 @@ class Ledger:
         else:
             self.count(monitor, violation)
 
+    def defer(self, monitor: Monitor[Any], scope: Instance, index: int, name: str) -> None:
+        """An event had a gate amiss of a clause that does not apply yet, and seldom comes to: keep which event only."""
+        self.noted += 1
+        scope.held.append((monitor.index, (index, name)))
+
+    def _made(self, monitor: Monitor[Any], scope: Instance, index: int, name: str) -> Violation:
+        """The violation of an event that was deferred."""
+        event = Event()
+        event.index, event.name = index, name
+        # It was certain when the event came, whatever has been heard of the stream's end since.
+        definite, self.definite = self.definite, True
+        monitor.see(scope, event)
+        self.definite = definite
+        violation = scope.held.pop()[1]
+        assert isinstance(violation, Violation)  # noqa: S101  its clause is guarded, so `violate` held it
+        return violation
+
     def count(self, monitor: Monitor[Any], violation: Violation) -> None:
         """Write a violation down."""
         if violation.definite:
@@ -88,17 +106,18 @@ class Ledger:
         """
         held, scope.held = scope.held, []
         excuses = scope.end_mask if scope.ended else scope.mask
-        for index, violation in held:
+        for index, waiting in held:
             monitor = monitors[index]
             if excuses & monitor.unless_bit:
                 continue
             if monitor.when_bit and not scope.mask & monitor.when_bit:
                 if not last:
-                    scope.held.append((index, violation))
-            elif monitor.unless_bit and not ended and violation.definite:
-                self.count(monitor, replace(violation, definite=False))
-            else:
-                self.count(monitor, violation)
+                    scope.held.append((index, waiting))
+                continue
+            violation = waiting if isinstance(waiting, Violation) else self._made(monitor, scope, *waiting)
+            if monitor.unless_bit and not ended and violation.definite:
+                violation = replace(violation, definite=False)
+            self.count(monitor, violation)
 
     def break_rule(
         self, rule: str, code: str, message: str, index: int, connection: str, user: str, event: str = ""

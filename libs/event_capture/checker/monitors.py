@@ -69,7 +69,10 @@ class Monitor(Generic[C]):
     """A bit that, when it is set at the end of a scope, leaves `end` nothing to say; 0: it must be asked anyway."""
 
     def gate(self, name: str) -> tuple[int, int]:  # noqa: ARG002  overridden
-        """Bits that must be set when this event comes, and bits that must not; `see` is called when one is amiss."""
+        """Bits that must be set when this event comes, and bits that must not; `see` is called when one is amiss.
+
+        It then looks at nothing but the event's name and index, for it may be called later, when the clause applies.
+        """
         return 0, 0
 
     def repeats(self, name: str) -> bool:  # noqa: ARG002  overridden

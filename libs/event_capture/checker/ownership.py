@@ -75,7 +75,9 @@ class OwnMonitor(Monitor[Own]):
 
     def settle(self, scope: Instance, event: Event, each: _Claim, owners: dict[str, dict[Any, Any]]) -> None:
         claim, key, said = each.claim, event.values[each.by], event.values[self.owner]
-        kind = next((kind for kind in claim.thing if key in owners[kind]), claim.thing[0])
+        kind = claim.thing[0]
+        if len(claim.thing) > 1:
+            kind = next((kind for kind in claim.thing if key in owners[kind]), kind)
         table = owners[kind]
         known = table.get(key, UNKNOWN)
         meant = UNKNOWN if said is None else said

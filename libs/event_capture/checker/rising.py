@@ -6,8 +6,6 @@ event is looked at, and the monitor is asked about those that are out of the ord
 """
 
 from collections.abc import Callable, Sequence
-from itertools import islice
-from operator import le
 from typing import Any
 
 from event_capture.checker.batch import Batch
@@ -73,18 +71,37 @@ def _counts(values: Sequence[Any], expected: int | None) -> bool:
     """The values are the whole numbers from the expected one on."""
     if expected is None:
         return False
-    return values == list(range(expected, expected + len(values))) and {*map(type, values)} == {int}
+    if values != list(range(expected, expected + len(values))):
+        return False
+    # Fractions and truth values can equal whole numbers. A sum shows fractions, and no truth value is above 1.
+    return type(sum(values)) is int if expected > 1 else {*map(type, values)} == {int}
 
 
 def _never_falls(values: Sequence[Any], last: Any, form: int) -> bool:
     """The values have the form of the last one (see `MonotonicMonitor.ordinary`), and none is less than any before."""
-    types = {*map(type, values)}
     if form == 0:
-        if types != {int}:
+        if {*map(type, values)} != {int}:
             return False
-    elif types != {str} or {*map(len, values)} != {form} or "".join(values)[form - 1 :: form].strip("Z"):
+    elif not _have_form(values, form):
         return False
-    return bool(values[0] >= last) and all(map(le, values, islice(values, 1, None)))
+    # Sorting what is in order already is the cheapest way to compare neighbours.
+    return bool(values[0] >= last) and values == sorted(values)
+
+
+def _have_form(values: Sequence[Any], length: int) -> bool:
+    """All values are texts of this length that end with Z."""
+    try:
+        text = "\n".join(values)
+    except TypeError:
+        return False
+    # Line breaks at every place where they must be, and nowhere else: each value is as long as it must be.
+    stride, breaks = length + 1, len(values) - 1
+    return (
+        len(text) == stride * len(values) - 1
+        and text.count("\n") == breaks
+        and text[length::stride] == "\n" * breaks
+        and text[length - 1 :: stride] == "Z" * len(values)
+    )
 
 
 class Rising:

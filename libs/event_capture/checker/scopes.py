@@ -65,8 +65,10 @@ class Instance:
         self.ids: tuple[Any, ...] = ()
         """Ids of the last event whose ids were in order, and the user it came to: the same again need no look."""
         self.ids_user = ""
-        self.held: list[tuple[int, Violation]] = []
-        """Violations of guarded clauses: they count only once the guard is settled."""
+        self.held: list[tuple[int, Violation | tuple[int, str]]] = []
+        """Violations of guarded clauses, with the place of the clause: they count only once the guard is settled.
+        Where the clause does not even apply yet, no violation has been made: index and name of the event stand for it.
+        """
 
 
 class Opener:

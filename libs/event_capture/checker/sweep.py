@@ -124,7 +124,7 @@ class Sweep:
                         if (mask ^ track.needs) & track.watch:
                             if not track.shown:
                                 event.fill(index, moments[place], name, line, what, None)
-                            _ask(run_level, track.run, mask, scope, event)
+                            self._ask(run_level, track.run, mask, scope, event)
                         for see in track.seers:
                             see(scope, event)
                         scope.mask = mask | track.sets
@@ -180,7 +180,7 @@ class Sweep:
             scope = find(level, line, event)
             mask = scope.mask
             if (mask ^ entry.needs) & (entry.watch & ~BEGUN):
-                _ask(level, entry, mask | BEGUN, scope, event)
+                self._ask(level, entry, mask | BEGUN, scope, event)
             for monitor in level.monitors:
                 if monitor.watched and name in monitor.watched:
                     monitor.see(scope, event)
@@ -219,7 +219,7 @@ class Sweep:
         """Show an event to everybody at one level who watches for it."""
         mask = scope.mask
         if (mask ^ entry.needs) & entry.watch:
-            _ask(level, entry, mask, scope, event)
+            self._ask(level, entry, mask, scope, event)
         for see in entry.seers:
             see(scope, event)
         ids = event.values[USER : RUN + 1]
@@ -247,18 +247,20 @@ class Sweep:
             scope.ids = ids
             scope.ids_user = event.line.user
 
+    def _ask(self, level: Level, entry: Entry, mask: int, scope: Instance, event: Event) -> None:
+        """A bit is not as this event wants it: ask the monitors whose bit it is."""
+        if not mask & BEGUN:
+            scope.first_index = event.index
+            for opener in level.openers:
+                opener(scope, event)
+        for monitor, needs, bars in entry.gates:
+            if mask & bars or mask & needs != needs:
+                if monitor.when_bit and not mask & monitor.when_bit:
+                    self._ledger.defer(monitor, scope, event.index, event.name)
+                else:
+                    monitor.see(scope, event)
+
 
 def _settled(track: Track, scope: Instance | None) -> bool:
     """The event has come to its run with nothing amiss, and would find nothing amiss if it came again."""
     return not track.wider and (scope is None or not (scope.mask ^ track.needs) & track.watch)
-
-
-def _ask(level: Level, entry: Entry, mask: int, scope: Instance, event: Event) -> None:
-    """A bit is not as this event wants it: ask the monitors whose bit it is."""
-    if not mask & BEGUN:
-        scope.first_index = event.index
-        for opener in level.openers:
-            opener(scope, event)
-    for monitor, needs, bars in entry.gates:
-        if mask & bars or mask & needs != needs:
-            monitor.see(scope, event)
