@@ -1,9 +1,9 @@
 """Records in columns, for the loop that checks them: what repeats is found by whole columns, not event by event."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import compress, islice
-from operator import ne, or_
+from operator import ne
 from typing import Any, final
 
 from event_capture.checker.extraction import What
@@ -93,10 +93,14 @@ def streaks(connections: Sequence[str], whats: Sequence[What], odd: Collection[i
     count = len(whats)
     if count == 1:
         return (1,)
-    changes = map(ne, whats, islice(whats, 1, None))
-    if connections.count(connections[0]) != count:
-        changes = map(or_, changes, map(ne, connections, islice(connections, 1, None)))
-    bounds = [*compress(range(1, count), changes), count]
-    if odd:
-        bounds = sorted({*bounds, *odd, *(place + 1 for place in odd)} - {0})
+    bounds = [*_changes(whats), count]
+    several = connections.count(connections[0]) != count
+    if several or odd:
+        turns = _changes(connections) if several else ()
+        bounds = sorted({*bounds, *turns, *odd, *(place + 1 for place in odd)} - {0})
     return bounds
+
+
+def _changes(column: Sequence[Any]) -> Iterable[int]:
+    """Where a column has another value than right before."""
+    return compress(range(1, len(column)), map(ne, column, islice(column, 1, None)))

@@ -5,7 +5,7 @@ without making an object of it. A piece with a line that does not fit the type (
 no objects, frames that could not be read) is refused as a whole, and takes the ordinary way.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any, Final, final
 
@@ -21,32 +21,28 @@ from event_capture.vocabulary.model import Alternatives, Steps
 
 _VALUE: Final = str | int | float | bool | None
 _NAME: Final = str | None
-_ABSENT: Final = "\x7fabsent"
-"""How keys begin that payloads do not have: where values come from that the vocabulary does not place."""
 
 ReadLine = Callable[[int], Record]
 """Reads the record at a place the ordinary way."""
-Column = Callable[[list[Any]], list[Any]]
+Columns = tuple[Sequence[Any], ...]
+"""The values of one field of many structs, for each field."""
+Column = Callable[[Columns], Sequence[Any]]
 
 
 @final
 class StructBatch(Batch):
     """Records of which only some fields were decoded."""
 
-    __slots__ = ("_fields", "_read_line", "_structs")
+    __slots__ = ("_read_line", "_sent", "_structs")
 
     def __init__(self, fields: "ChunkDecoder", structs: list[Any], read_line: ReadLine) -> None:
-        self._fields = fields
         self._structs = structs
         self._read_line = read_line
-        data = list(map(_payload, structs))
-        super().__init__(
-            list(map(_moment, structs)),
-            list(map(_connection, structs)),
-            fields.whats(data),
-            fields.numbers(data),
-            _odd(structs),
-        )
+        moments, connections, kinds, directions, payloads, *_ = transposed(structs)
+        columns = transposed(payloads)
+        self._sent = fields.sent(columns)
+        odd = _others(kinds, _EVENT) | _others(directions, _RECEIVED)
+        super().__init__(moments, connections, fields.whats(columns), fields.numbers(columns), odd)
 
     def record(self, place: int) -> Record:
         return self._read_line(place)
@@ -55,17 +51,14 @@ class StructBatch(Batch):
         struct = self._structs[place]
         if struct.direction is not _SENT or (struct.kind is not msgspec.UNSET and struct.kind is not _EVENT):
             return None
-        name = self._fields.sent([struct.data])[0]
         numbers = (column[place] for column in self.numbers)
-        return struct.user, name or "", (*self.whats[place], *numbers)
+        return struct.user, self._sent[place] or "", (*self.whats[place], *numbers)
 
 
 def chunk_decoder(plan: Plan) -> "ChunkDecoder | None":
     """A decoder for a compiled contract; None when its clauses look at whole payloads, or at odd places in them."""
     vocabulary = plan.contract.vocabulary
     whats = [vocabulary.event, *map(vocabulary.place, ID_ROLES), *((steps,) for steps in plan.groups.paths)]
-    # Each value that the vocabulary does not place gets a field of its own that is never there.
-    whats = [places or ((f"{_ABSENT}{number}",),) for number, places in enumerate(whats)]
     numbers = [vocabulary.place(role) for role in NUMBER_ROLES]
     wanted = [steps for each in (*whats, *numbers, vocabulary.sent) for steps in each]
     if plan.needs_data or any(_odd_step(step) for steps in wanted for step in steps):
@@ -82,7 +75,7 @@ class ChunkDecoder:
         self, shape: "_Shape", whats: list[Alternatives], numbers: list[Alternatives], sent: Alternatives
     ) -> None:
         self._decoder = msgspec.json.Decoder(shape.record)
-        self._whats = _columns(whats, shape)
+        self._whats = tuple(_column(each, shape) for each in whats)
         self._numbers = tuple(_column(each, shape) for each in numbers)
         self.sent = _column(sent, shape)
         """Names of sent messages."""
@@ -96,18 +89,19 @@ class ChunkDecoder:
         structs = self._decoder.decode_lines(chunk)
         return StructBatch(self, structs, read_line) if structs else None
 
-    def whats(self, data: list[Any]) -> list[What]:
+    def whats(self, columns: Columns) -> list[What]:
         """Name, ids and values by path of payloads."""
-        return self._whats(data)
+        return list(zip(*(read(columns) for read in self._whats), strict=True))
 
-    def numbers(self, data: list[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+    def numbers(self, columns: Columns) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
         """Sequence numbers, epochs and timestamps of payloads."""
         sequence, epoch, timestamp = self._numbers
-        return sequence(data), epoch(data), timestamp(data)
+        return sequence(columns), epoch(columns), timestamp(columns)
 
 
-_moment, _connection, _payload = attrgetter("monotonic_ns"), attrgetter("connection"), attrgetter("data")
-_kind, _direction = attrgetter("kind"), attrgetter("direction")
+def transposed(structs: Sequence[Any]) -> Columns:
+    """Structs as columns. Copying every field of a struct at once costs less than asking for a few of them by name."""
+    return tuple(zip(*map(astuple, structs), strict=True))
 
 
 _EVENT: Final = Kind.EVENT
@@ -115,15 +109,11 @@ _RECEIVED: Final = Direction.RECEIVED
 _SENT: Final = Direction.SENT
 
 
-def _odd(structs: list[Any]) -> frozenset[int]:
-    """Places of the records that are no received event."""
-    odd: frozenset[int] = frozenset()
-    for read, ordinary in ((_kind, _EVENT), (_direction, _RECEIVED)):
-        # Most pieces say neither kind nor direction of any record: what is not said counts as false.
-        if any(map(read, structs)):
-            said = map(read, structs)
-            odd = odd.union(place for place, value in enumerate(said) if value and value is not ordinary)
-    return odd
+def _others(said: Sequence[Any], ordinary: Any) -> frozenset[int]:
+    """Places of the records that say something out of the ordinary. What is not said is UNSET, and counts as false."""
+    if not any(said):
+        return frozenset()
+    return frozenset(place for place, value in enumerate(said) if value and value is not ordinary)
 
 
 def _odd_step(step: str) -> bool:
@@ -131,41 +121,20 @@ def _odd_step(step: str) -> bool:
     return step.isdigit() or any(char < " " or char in '"\\' for char in step)
 
 
-def _columns(places: list[Alternatives], shape: "_Shape") -> Callable[[list[Any]], list[What]]:
-    """Reads one tuple of values per payload."""
-    if shape.begins_with(places):
-        # The values are the first fields of the struct: copying all of them costs less than asking for each.
-        head = itemgetter(slice(len(places)))
-        return lambda data: list(map(head, map(astuple, data)))
-    first = attrgetter(*(shape.path(each[0]) for each in places))
-    others = [(place, _column(each[1:], shape)) for place, each in enumerate(places) if len(each) > 1]
-
-    def read(data: list[Any]) -> list[What]:
-        whats = list(map(first, data))
-        for place, column in others:
-            values = column(data)
-            if values.count(None) != len(values):
-                whats = [
-                    what if what[place] is not None or value is None else (*what[:place], value, *what[place + 1 :])
-                    for what, value in zip(whats, values, strict=True)
-                ]
-        return whats
-
-    return read
-
-
 def _column(places: Alternatives, shape: "_Shape") -> Column:
     """Reads one value per payload, the first that is there."""
     if not places:
-        return lambda data: [None] * len(data)
-    readers = [attrgetter(shape.path(steps)) for steps in places]
+        return lambda columns: (None,) * len(columns[0])
+    first, *others = map(shape.column, places)
+    if not others:
+        return first
 
-    def read(data: list[Any]) -> list[Any]:
-        values = list(map(readers[0], data))
-        for reader in readers[1:]:
-            more = list(map(reader, data))
+    def read(columns: Columns) -> Sequence[Any]:
+        values = first(columns)
+        for other in others:
+            more = other(columns)
             if more.count(None) != len(more):
-                values = [value if value is not None else other for value, other in zip(values, more, strict=True)]
+                values = [one if one is not None else two for one, two in zip(values, more, strict=True)]
         return values
 
     return read
@@ -191,17 +160,18 @@ class _Shape:
                 self.clash = True
                 return
         self._fields = tuple(tree)
+        """Keys of the data, in the order of its fields."""
         data = self._struct("Data", tree)
         self.record = msgspec.defstruct(
             "Row",
             [
                 ("monotonic_ns", int),
-                ("wall_ns", int),
                 ("connection", str),
                 ("kind", Kind | msgspec.UnsetType, msgspec.UNSET),
                 ("direction", Direction | msgspec.UnsetType, msgspec.UNSET),
-                ("size", int, 0),
                 ("data", data, data()),
+                ("wall_ns", int),
+                ("size", int, 0),
                 ("note", str, ""),
                 ("user", str, ""),
             ],
@@ -210,14 +180,13 @@ class _Shape:
             kw_only=True,
         )
 
-    def begins_with(self, places: list[Alternatives]) -> bool:
-        """The first fields of the data are these places, one after the other, without alternatives."""
-        fields = [steps[0] for each in places for steps in each if len(each) == len(steps) == 1]
-        return len(fields) == len(places) and self._fields[: len(places)] == tuple(fields)
-
-    def path(self, steps: Steps) -> str:
-        """Where an attrgetter finds the value in the data."""
-        return ".".join(self._field(step) for step in steps)
+    def column(self, steps: Steps) -> Column:
+        """Reads the values at a path out of the columns of the data."""
+        number = self._fields.index(steps[0])
+        if len(steps) == 1:
+            return itemgetter(number)
+        inner = attrgetter(".".join(map(self._field, steps[1:])))
+        return lambda columns: list(map(inner, columns[number]))
 
     def _field(self, step: str) -> str:
         return self._names.setdefault(step, f"f{len(self._names)}")
