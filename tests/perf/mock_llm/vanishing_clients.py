@@ -24,7 +24,7 @@ from perf.mock_llm.stream_load import request_bytes
 
 SETTLE_SECONDS = 5.0
 SILENT_SECONDS = 2.0  # in which the server could write on, if it did not mind
-LARGE_PIECES, LARGE_PIECE = 3_000, "x" * 10_000
+LARGE_PIECES, LARGE_PIECE = 1_500, "x" * 10_000  # as much as a scenario may hold
 SCENARIO = {
     "name": "slow",
     "rules": [
@@ -57,7 +57,7 @@ async def vanish(port: int, clients: int, workers: int) -> None:
 
 @contextmanager
 def never_reading(port: int, clients: int) -> Iterator[None]:
-    """So many clients that ask for thirty megabytes each and read none of it."""
+    """So many clients that ask for fifteen megabytes each and read none of it."""
     with ExitStack() as stack:
         for _ in range(clients):
             sock = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
@@ -96,7 +96,7 @@ def main() -> None:
         scenario = Path(folder) / "slow.yaml"
         scenario.write_text(json.dumps(SCENARIO), encoding="utf-8")
         command = [sys.executable, "-m", "mock_llm", "serve", "--scenario", str(scenario), "--backend", options.backend]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None
                 url = json.loads(process.stdout.readline())["url"]
@@ -108,7 +108,7 @@ def main() -> None:
                     table.add_row(moment, str(connections), str(files), f"{memory:.1f}")
                 with never_reading(port, options.silent):
                     connections, files, memory = left_behind(url, process.pid, options.silent)
-                    moment = f"{options.silent} that never read 30 MB each"
+                    moment = f"{options.silent} that never read 15 MB each"
                     table.add_row(moment, str(connections), str(files), f"{memory:.1f}")
                 connections, files, memory = left_behind(url, process.pid)
                 table.add_row("after these", str(connections), str(files), f"{memory:.1f}")
