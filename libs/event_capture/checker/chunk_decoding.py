@@ -24,9 +24,12 @@ _NAME: Final = str | None
 
 ReadLine = Callable[[int], Record]
 """Reads the record at a place the ordinary way."""
-Columns = tuple[Sequence[Any], ...]
-"""The values of one field of many structs, for each field."""
-Column = Callable[[Columns], Sequence[Any]]
+_ABSENT: Final = "\x7fabsent"
+"""How keys begin that payloads do not have: where values come from that the vocabulary does not place."""
+
+Rows = list[tuple[Any, ...]]
+"""All values of each struct: copying every field at once costs less than asking for a few of them by name."""
+Column = Callable[[Rows], list[Any]]
 
 
 @final
@@ -38,11 +41,12 @@ class StructBatch(Batch):
     def __init__(self, fields: "ChunkDecoder", structs: list[Any], read_line: ReadLine) -> None:
         self._structs = structs
         self._read_line = read_line
-        moments, connections, kinds, directions, payloads, *_ = transposed(structs)
-        columns = transposed(payloads)
-        self._sent = fields.sent(columns)
+        frames = list(map(astuple, structs))
+        moments, connections, kinds, directions, payloads = (list(map(read, frames)) for read in _FRAME)
+        rows = list(map(astuple, payloads))
+        self._sent = fields.sent(rows)
         odd = _others(kinds, _EVENT) | _others(directions, _RECEIVED)
-        super().__init__(moments, connections, fields.whats(columns), fields.numbers(columns), odd)
+        super().__init__(moments, connections, fields.whats(rows), fields.numbers(rows), odd)
 
     def record(self, place: int) -> Record:
         return self._read_line(place)
@@ -59,6 +63,8 @@ def chunk_decoder(plan: Plan) -> "ChunkDecoder | None":
     """A decoder for a compiled contract; None when its clauses look at whole payloads, or at odd places in them."""
     vocabulary = plan.contract.vocabulary
     whats = [vocabulary.event, *map(vocabulary.place, ID_ROLES), *((steps,) for steps in plan.groups.paths)]
+    # Each value that the vocabulary does not place gets a field of its own that is never there.
+    whats = [places or ((f"{_ABSENT}{number}",),) for number, places in enumerate(whats)]
     numbers = [vocabulary.place(role) for role in NUMBER_ROLES]
     wanted = [steps for each in (*whats, *numbers, vocabulary.sent) for steps in each]
     if plan.needs_data or any(_odd_step(step) for steps in wanted for step in steps):
@@ -75,7 +81,8 @@ class ChunkDecoder:
         self, shape: "_Shape", whats: list[Alternatives], numbers: list[Alternatives], sent: Alternatives
     ) -> None:
         self._decoder = msgspec.json.Decoder(shape.record)
-        self._whats = tuple(_column(each, shape) for each in whats)
+        self.whats = _whats(whats, shape)
+        """Name, ids and values by path of payloads."""
         self._numbers = tuple(_column(each, shape) for each in numbers)
         self.sent = _column(sent, shape)
         """Names of sent messages."""
@@ -89,21 +96,14 @@ class ChunkDecoder:
         structs = self._decoder.decode_lines(chunk)
         return StructBatch(self, structs, read_line) if structs else None
 
-    def whats(self, columns: Columns) -> list[What]:
-        """Name, ids and values by path of payloads."""
-        return list(zip(*(read(columns) for read in self._whats), strict=True))
-
-    def numbers(self, columns: Columns) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
+    def numbers(self, rows: Rows) -> tuple[list[Any], list[Any], list[Any]]:
         """Sequence numbers, epochs and timestamps of payloads."""
         sequence, epoch, timestamp = self._numbers
-        return sequence(columns), epoch(columns), timestamp(columns)
+        return sequence(rows), epoch(rows), timestamp(rows)
 
 
-def transposed(structs: Sequence[Any]) -> Columns:
-    """Structs as columns. Copying every field of a struct at once costs less than asking for a few of them by name."""
-    return tuple(zip(*map(astuple, structs), strict=True))
-
-
+_FRAME: Final = tuple(map(itemgetter, range(5)))
+"""Moment, connection, kind, direction and payload: the first fields of a record's struct."""
 _EVENT: Final = Kind.EVENT
 _RECEIVED: Final = Direction.RECEIVED
 _SENT: Final = Direction.SENT
@@ -121,18 +121,27 @@ def _odd_step(step: str) -> bool:
     return step.isdigit() or any(char < " " or char in '"\\' for char in step)
 
 
+def _whats(places: list[Alternatives], shape: "_Shape") -> Callable[[Rows], list[What]]:
+    """Reads one tuple of values per payload."""
+    if shape.begins_with(places):
+        head = itemgetter(slice(len(places)))
+        return lambda rows: list(map(head, rows))
+    columns = [_column(each, shape) for each in places]
+    return lambda rows: list(zip(*(read(rows) for read in columns), strict=True))
+
+
 def _column(places: Alternatives, shape: "_Shape") -> Column:
     """Reads one value per payload, the first that is there."""
     if not places:
-        return lambda columns: (None,) * len(columns[0])
+        return lambda rows: [None] * len(rows)
     first, *others = map(shape.column, places)
     if not others:
         return first
 
-    def read(columns: Columns) -> Sequence[Any]:
-        values = first(columns)
+    def read(rows: Rows) -> list[Any]:
+        values = first(rows)
         for other in others:
-            more = other(columns)
+            more = other(rows)
             if more.count(None) != len(more):
                 values = [one if one is not None else two for one, two in zip(values, more, strict=True)]
         return values
@@ -180,13 +189,18 @@ class _Shape:
             kw_only=True,
         )
 
+    def begins_with(self, places: list[Alternatives]) -> bool:
+        """The first fields of the data are these places, one after the other, without alternatives."""
+        fields = [steps[0] for each in places for steps in each if len(each) == len(steps) == 1]
+        return len(fields) == len(places) and self._fields[: len(places)] == tuple(fields)
+
     def column(self, steps: Steps) -> Column:
-        """Reads the values at a path out of the columns of the data."""
-        number = self._fields.index(steps[0])
+        """Reads the values at a path."""
+        outer = itemgetter(self._fields.index(steps[0]))
         if len(steps) == 1:
-            return itemgetter(number)
+            return lambda rows: list(map(outer, rows))
         inner = attrgetter(".".join(map(self._field, steps[1:])))
-        return lambda columns: list(map(inner, columns[number]))
+        return lambda rows: list(map(inner, map(outer, rows)))
 
     def _field(self, step: str) -> str:
         return self._names.setdefault(step, f"f{len(self._names)}")

@@ -71,7 +71,7 @@ def _counts(values: Sequence[Any], expected: int | None) -> bool:
     """The values are the whole numbers from the expected one on."""
     if expected is None:
         return False
-    if list(values) != list(range(expected, expected + len(values))):
+    if values != list(range(expected, expected + len(values))):
         return False
     # Fractions and truth values can equal whole numbers. A sum shows fractions, and no truth value is above 1.
     return type(sum(values)) is int if expected > 1 else {*map(type, values)} == {int}
@@ -85,7 +85,7 @@ def _never_falls(values: Sequence[Any], last: Any, form: int) -> bool:
     elif not _have_form(values, form):
         return False
     # Sorting what is in order already is the cheapest way to compare neighbours.
-    return bool(values[0] >= last) and list(values) == sorted(values)
+    return bool(values[0] >= last) and values == sorted(values)
 
 
 def _have_form(values: Sequence[Any], length: int) -> bool:
