@@ -128,6 +128,24 @@ async def flood(client: ChatClient, watcher: ChatClient) -> None:
     await watcher.chat("short", thread_id="t11", priority="low")
 
 
+async def go_on(gateway: RunningGateway, thread_id: str, *, epoch: str, seq: int) -> list[dict[str, Any]]:
+    """What follows place `seq` up to the end of the turn, for a client that resumes as often as it is put off."""
+    events: list[dict[str, Any]] = []
+    while not events or events[-1]["type"] != "agent_completed":
+        async with ChatClient.connect(gateway.ws_url, headers=gateway.headers("slow")) as client:
+            await client.receive()
+            place = events[-1]["seq"] if events else seq
+            await client.send({"type": "resume", "thread_id": thread_id, "epoch": epoch, "seq": place})
+            try:
+                while not events or events[-1]["type"] != "agent_completed":
+                    events.append(await client.receive())
+            except ConnectionEndedError as ended:
+                if ended.code != 4508:
+                    raise
+                # Other answers still flood in, and its outbox is a small one.
+    return events
+
+
 async def test_a_client_that_never_reads_is_evicted_and_goes_on_from_the_position_it_is_told(
     gateway: RunningGateway,
 ) -> None:
@@ -142,9 +160,12 @@ async def test_a_client_that_never_reads_is_evicted_and_goes_on_from_the_positio
         assert ended.code == 4508
         assert told is not None
         seq, thread_id = int(told[1]), told[2]
-        await watcher.send({"type": "resume", "thread_id": thread_id, "epoch": before[0]["epoch"], "seq": seq})
-        after = await watcher.receive_until("agent_completed")
-    assert places(before, thread_id) == list(range(1, seq + 1))
+    after = await go_on(gateway, thread_id, epoch=before[0]["epoch"], seq=seq)
+    arrived = places(before, thread_id)
+    assert arrived == list(range(1, len(arrived) + 1))
+    # What was being written at that moment may have arrived whole; it is not counted on, so it comes again.
+    assert seq <= len(arrived)
+    assert len([event for event in before if event.get("thread_id") == thread_id and event["seq"] > seq]) <= 1
     assert places(after, thread_id) == list(range(seq + 1, after[-1]["seq"] + 1))
 
 
