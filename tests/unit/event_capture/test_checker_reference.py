@@ -34,12 +34,16 @@ SENTENCES = {
         "busy by payload.n to pong by payload.n per connection",
     ],
     "own": [
-        "{own: payload.n, is: [tool_executing makes call by payload.tool_call_id,"
-        " tool_completed follows call by payload.tool_call_id]}",
-        "{own: payload.n, is: [busy adds thing by payload.tool_call_id unless seq is 2,"
-        " tool_executing makes call by payload.tool_call_id in thing by payload.tool_call_id,"
-        " pong follows thing or call by payload.tool_call_id,"
-        " agent_thinking replaces thing by payload.tool_call_id, agent_completed clears thing]}",
+        (
+            "{own: payload.n, is: [tool_executing makes call by payload.tool_call_id,"
+            " tool_completed follows call by payload.tool_call_id]}"
+        ),
+        (
+            "{own: payload.n, is: [busy adds thing by payload.tool_call_id unless seq is 2,"
+            " tool_executing makes call by payload.tool_call_id in thing by payload.tool_call_id,"
+            " pong follows thing or call by payload.tool_call_id,"
+            " agent_thinking replaces thing by payload.tool_call_id, agent_completed clears thing]}"
+        ),
     ],
     "within": [
         "first_event within 2ms",
