@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from packaging.markers import Marker, default_environment
+from packaging.markers import Marker
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import parse_wheel_filename
 
@@ -53,9 +53,9 @@ def tags_of(python: str) -> dict[Tag, int]:
 def distributions(pylock: dict[str, Any], python: str) -> Iterator[Distribution]:
     """The file to fetch for every package of a PEP 751 lock that CPython `python` needs on this machine."""
     ranks = tags_of(python)
-    environment = {**default_environment(), "python_version": python, "python_full_version": f"{python}.0"}
+    interpreter = {"python_version": python, "python_full_version": f"{python}.0"}
     for package in pylock["packages"]:
-        if "marker" in package and not Marker(package["marker"]).evaluate(environment):
+        if "marker" in package and not Marker(package["marker"]).evaluate(interpreter):
             continue
         fitting: list[tuple[int, Distribution]] = []
         for wheel in package.get("wheels", ()):
@@ -77,19 +77,26 @@ def locked_hashes(lock: Path) -> frozenset[str]:
     return frozenset(re.findall(r"--hash=sha256:([0-9a-f]{64})", lock.read_text(encoding="utf-8")))
 
 
+def download(distribution: Distribution) -> bytes:
+    """The file as its index has it, asked for again when the connection fails."""
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            with urllib.request.urlopen(distribution.url, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310  hash-checked
+                content: bytes = response.read()
+                return content
+        except OSError as error:
+            if attempt == ATTEMPTS:
+                raise WheelhouseError(f"{distribution.name}: {error}") from error
+
+
 def fetch(distribution: Distribution, folder: Path, hashes: frozenset[str]) -> None:
     """Put one file into `folder`, whole and checked, unless it is there."""
     target = folder / distribution.name
     if target.exists() and hashlib.sha256(target.read_bytes()).hexdigest() in hashes:
         return
-    for attempt in range(ATTEMPTS):
-        try:
-            with urllib.request.urlopen(distribution.url, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310  hash-checked
-                content = response.read()
-            break
-        except OSError as error:
-            if attempt == ATTEMPTS - 1:
-                raise WheelhouseError(f"{distribution.name}: {error}") from error
+    content = download(distribution)
     if hashlib.sha256(content).hexdigest() not in hashes:
         raise WheelhouseError(f"{distribution.name} has none of the hashes of its lock")
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".part-", delete=False) as part:

@@ -1,6 +1,7 @@
 """The clock stands, jumps and runs on; sleepers wake in the order of their deadlines; requests wait for their turn."""
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 import anyio
@@ -92,7 +93,8 @@ async def test_an_alarm_that_fails_does_not_take_the_others_with_it() -> None:
         raise ValueError("broken")
 
     clock.freeze()
-    for number, callback in enumerate((partial(rung.append, "first"), fail, partial(rung.append, "last"))):
+    alarms: list[Callable[[], None]] = [partial(rung.append, "first"), fail, partial(rung.append, "last")]
+    for number, callback in enumerate(alarms):
         clock.call_at(clock.now() + number, callback)
     with pytest.raises(ValueError, match="broken"):
         clock.advance(5)
