@@ -14,8 +14,7 @@ def tally(folder: Path) -> Counter[str]:
     """Passed, failed and skipped tests of every JUnit report below a folder. An error counts as failed."""
     counts: Counter[str] = Counter(passed=0, failed=0, skipped=0)
     for report in sorted(folder.rglob("*.xml")):
-        # The reports are our own test run's output, not somebody else's document.
-        for case in ET.parse(report).iter("testcase"):  # noqa: S314
+        for case in ET.parse(report).iter("testcase"):  # noqa: S314  written by our own test run
             outcomes = {child.tag for child in case}
             if outcomes & {"failure", "error"}:
                 counts["failed"] += 1

@@ -18,6 +18,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -86,7 +87,7 @@ def download(distribution: Distribution) -> bytes:
             with urllib.request.urlopen(distribution.url, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310  hash-checked
                 content: bytes = response.read()
                 return content
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             if attempt == ATTEMPTS:
                 raise WheelhouseError(f"{distribution.name}: {error}") from error
 

@@ -3,6 +3,7 @@
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import final
 
 import anyio
@@ -35,8 +36,7 @@ class Link:
         self._client = client
         self._on_progress = on_progress
         self._flows = {
-            direction: Flow(lambda direction=direction: faults(number, direction), buffer_bytes, on_progress)  # type: ignore[misc]  # a default argument binds the loop's value
-            for direction in Direction
+            direction: Flow(partial(faults, number, direction), buffer_bytes, on_progress) for direction in Direction
         }
         self._scope = anyio.CancelScope()
         self._ending: Ending | None = None

@@ -14,7 +14,7 @@ def bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        sock.setblocking(False)  # noqa: FBT003  the standard library's signature
+        sock.settimeout(0)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
     except BaseException:
@@ -29,7 +29,7 @@ async def connect(host: str, port: int) -> socket.socket:
     for family, kind, protocol, _, address in await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         sock = socket.socket(family, kind, protocol)
         try:
-            sock.setblocking(False)  # noqa: FBT003  as above
+            sock.settimeout(0)
             with contextlib.suppress(BlockingIOError):
                 sock.connect(address)
             await anyio.wait_writable(sock)

@@ -223,7 +223,7 @@ class FaultProxy:
                     raise
                 await self._changed.wait(0.1)
                 continue
-            client.setblocking(False)  # noqa: FBT003  the standard library's signature
+            client.settimeout(0)
             _sockets.unbuffered(client)
             self._accepted += 1
             link = Link(self._accepted, client, self._faults_for, self._buffer_bytes, self._progress)

@@ -53,7 +53,7 @@ class Monitor(Generic[C]):
         self.scopes = 0
         self.violations = 0
         self.presumed = 0
-        self.sink: Ledger = None  # type: ignore[assignment]  # set by the checker that owns it
+        self.sink: Ledger  # the checker that owns it sets it
 
     steady: bool = False
     """`see` looks at ids and the user only, and has nothing to say when they are the same as the time before."""

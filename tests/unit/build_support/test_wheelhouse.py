@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+import urllib.request
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
 
@@ -76,3 +78,19 @@ def test_what_cannot_be_fetched_is_an_error_that_names_the_file(tmp_path: Path) 
     missing = Distribution("thing-1.0-py3-none-any.whl", (tmp_path / "missing.whl").as_uri())
     with pytest.raises(WheelhouseError, match=re.escape("thing-1.0-py3-none-any.whl")):
         fetch(missing, tmp_path, frozenset())
+
+
+def test_a_file_that_breaks_off_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = iter([IncompleteRead(b"whe"), IncompleteRead(b"whe")])
+    opened = urllib.request.urlopen
+
+    def open_after_two_failures(url: str, timeout: float) -> Any:
+        for error in broken:
+            raise error
+        return opened(url, timeout=timeout)
+
+    monkeypatch.setattr(urllib.request, "urlopen", open_after_two_failures)
+    house = tmp_path / "house"
+    house.mkdir()
+    fetch(served(tmp_path, b"wheel"), house, frozenset({hashlib.sha256(b"wheel").hexdigest()}))
+    assert [path.name for path in house.iterdir()] == ["thing-1.0-py3-none-any.whl"]
