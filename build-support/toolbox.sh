@@ -14,7 +14,7 @@ toolbox_python() {
 
 # Prints the folder of a virtual environment with the tools of toolbox.lock, made at the first call.
 toolbox() {
-  local lock home
+  local lock home python
   lock="$(dirname "${BASH_SOURCE[0]}")/../3rdparty/python/toolbox.lock"
   home="${XDG_CACHE_HOME:-$HOME/.cache}/streamproof/toolbox-$(sha256sum "$lock" | cut -c1-12)"
   if [ ! -e "$home/complete" ]; then
@@ -23,8 +23,15 @@ toolbox() {
       set -e
       flock 6
       [ ! -e "$home/complete" ] || exit 0
-      "$(toolbox_python)" -m venv --clear "$home" >&2
-      "$home/bin/pip" install --quiet --quiet --disable-pip-version-check --require-hashes -r "$lock" >&2
+      python="$(toolbox_python)"
+      "$python" -m venv --clear --without-pip "$home" >&2
+      # The pip of the interpreter spares the folder one of its own, which takes longer than the tools themselves.
+      if ! "$python" -m pip --python "$home/bin/python" --version >/dev/null 2>&1; then
+        "$home/bin/python" -m ensurepip >/dev/null
+        python="$home/bin/python"
+      fi
+      "$python" -m pip --python "$home/bin/python" install --quiet --quiet --disable-pip-version-check \
+        --require-hashes -r "$lock" >&2
       touch "$home/complete"
     ) 6>"$home.lock" || return 1
   fi
