@@ -9,7 +9,7 @@ from typing import IO, Final
 
 import msgspec
 
-from event_capture.checker.chunk_decoding import ChunkDecoder, chunk_decoder
+from event_capture.checker.chunk_decoding import ChunkDecoder
 from event_capture.checker.completeness import Completeness
 from event_capture.checker.engine import Checker
 from event_capture.checker.verdict import Report
@@ -62,7 +62,7 @@ class _Check:
         self.offset = 0
         """Bytes before the piece at hand."""
         self.cut = False
-        self.decoder = chunk_decoder(self.checker.plan)
+        self.decoder = ChunkDecoder(self.checker.fields) if self.checker.fields is not None else None
 
     def run(self, stream: IO[bytes], progress: Progress | None) -> None:
         for chunk in _chunks(stream, self.path):

@@ -13,6 +13,7 @@ from event_capture.contract.clauses import Scope
 
 Key = str | int | float | None
 
+
 UNBORN: Final = "\0unborn"
 """Key of a run that never had an event."""
 
@@ -23,6 +24,7 @@ class Instance:
     __slots__ = (
         "clocked",
         "connection",
+        "echo",
         "end_mask",
         "ended",
         "first_index",
@@ -34,8 +36,8 @@ class Instance:
         "last_name",
         "last_ns",
         "level",
-        "marks",
         "mask",
+        "numbered",
         "slots",
         "start_ns",
         "user",
@@ -55,8 +57,10 @@ class Instance:
         self.last_index = -1
         self.last_ns = start_ns
         self.last_name = ""
-        self.marks: list[Any] | None = None
-        """Numbers of its events that must rise, see `rising.Mark`; made when the first event comes."""
+        self.numbered = False
+        """Its monitors of sequence numbers and timestamps have seen an event."""
+        self.echo: tuple[Any, ...] | None = None
+        """All but the numbers of the last event, if showing it again would tell its monitors nothing."""
         self.mask = 0
         """One bit per group of events that has been seen."""
         self.ended = False
