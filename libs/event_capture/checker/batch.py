@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import astuple
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -19,11 +21,15 @@ class Batch:
     frames: Sequence[Any]
     """Records, or structs that have the same attributes as far as the loop looks at them."""
     messages: Sequence[Any]
-    """What each of them holds: `name`, `user`, `thread`, `run`, `sequence`, `epoch`, `timestamp`. The name of an event
-    that has none is None or empty."""
-    values: Callable[[Any], Values]
-    """Reads all values of a message."""
+    """What each of them holds: structs whose first fields are those of an event up to RUN in `layout`, and whose last
+    are its numbers. The name of an event that has none is None or empty."""
+    values: Callable[[Any], Values] | None
+    """Reads all values of a message; None when its fields are its values."""
     sent_name: Callable[[Any], Any] | None
     """Reads the name of a sent message; None when that takes the record."""
     record: Callable[[int], Record]
     """Reads the record at a place."""
+
+    def read(self, message: Any) -> Values:
+        """All values of a message, as `layout` has them."""
+        return astuple(message) if self.values is None else self.values(message)

@@ -12,7 +12,6 @@ together (`feed_all`), which is much cheaper.
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -138,7 +137,7 @@ class Checker:
                 pass  # one of them is out of the ordinary
             else:
                 return Batch(records, messages, self.fields.values, self.fields.sent_name, records.__getitem__)
-        return Batch(records, [self._extract(record) for record in records], _values, None, records.__getitem__)
+        return Batch(records, [self._extract(record) for record in records], Extract.values, None, records.__getitem__)
 
     def _extract(self, record: Record) -> Extract:
         data = record.data
@@ -166,7 +165,7 @@ class Checker:
             message = batch.messages[place]
             line = self.directory.line(connection, frame.user)
             name = batch.sent_name(message) or ""
-            self._sent_message(line, index, frame.monotonic_ns, name, batch.values(message), frame.data)
+            self._sent_message(line, index, frame.monotonic_ns, name, batch.read(message), frame.data)
             return
         record = batch.record(place)
         if self.following is not None:
@@ -188,7 +187,7 @@ class Checker:
     def _sent_record(self, record: Record, index: int) -> None:
         found = self._extraction.sent(record.data)
         name = found if isinstance(found, str) else ""
-        values = self._extraction.read(name, record.data).values
+        values = self._extraction.read(name, record.data).values()
         line = self.directory.line(record.connection, record.user)
         self._sent_message(line, index, record.monotonic_ns, name, values, record.data)
 
@@ -246,4 +245,3 @@ class Checker:
 
 _NOTHING: Final = Extract()
 """What is read of a record that is no event with a name."""
-_values: Final = attrgetter("values")

@@ -49,7 +49,6 @@ class Track:
     __slots__ = (
         "count",
         "ends",
-        "leaves",
         "loose",
         "name",
         "needs",
@@ -80,14 +79,12 @@ class Track:
         self.needs, self.watch, self.sets, self.seers = run.needs, run.watch, run.sets, run.seers
         if stranger:
             self.needs, self.watch = NEVER, NEVER
-        self.repeats = run.repeats and not wider
+        self.repeats = run.repeats and not (wider or ends)
         """Nobody learns anything when it comes again, the same in all but its numbers."""
         self.wider = wider
         self.shown = bool(run.seers or wider)
         """Somebody looks at it each time."""
         self.ends = ends
-        self.leaves = ends or bool(wider)
-        """Where the next event belongs must be found out anew."""
         self.loose = loose
         """It belongs to no run unless it says to which."""
         self.stranger = stranger

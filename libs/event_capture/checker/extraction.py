@@ -17,10 +17,16 @@ class Extract(Struct, frozen=True, gc=False):
     user: Any = None
     thread: Any = None
     run: Any = None
+    inside: Values = ()
+    """Values by path."""
     sequence: Any = None
     epoch: Any = None
     timestamp: Any = None
-    values: Values = ()
+
+    def values(self) -> Values:
+        """As `layout` has them."""
+        ids = (self.name, self.user, self.thread, self.run)
+        return (*ids, *self.inside, self.sequence, self.epoch, self.timestamp)
 
 
 class Extraction:
@@ -37,11 +43,8 @@ class Extraction:
     def read(self, name: str, data: Any) -> Extract:
         """Everything of one message. Ids and values by path are hashable; numbers are whatever they are."""
         ids = [_hashable(read(data)) for read in self._ids]
-        numbers = [read(data) for read in self._numbers]
-        values = (name, *ids, *(_hashable(read(data)) for read in self._paths), *numbers)
-        user, thread, run = ids
-        sequence, epoch, timestamp = numbers
-        return Extract(name, user, thread, run, sequence, epoch, timestamp, values)
+        inside = tuple(_hashable(read(data)) for read in self._paths)
+        return Extract(name, *ids, inside, *(read(data) for read in self._numbers))  # type: ignore[call-arg]  # as many
 
 
 def _hashable(value: Any) -> Any:

@@ -9,7 +9,6 @@ from operator import attrgetter
 from typing import Any, Final, final
 
 import msgspec
-from msgspec.structs import astuple
 
 from event_capture.checker.layout import ID_ROLES, NUMBER_ROLES
 from event_capture.checker.plan import Plan
@@ -53,8 +52,8 @@ class Fields:
         self.message = shape.struct(order)
         self.sent_name: Callable[[Any], Any] = attrgetter("sent" if "sent" in roles else "name")
         fields = list(self.message.__struct_fields__)
-        self.values: Callable[[Any], Values] = astuple if fields == order else attrgetter(*order)
-        """Values of one message."""
+        self.values: Callable[[Any], Values] | None = None if fields == order else attrgetter(*order)
+        """Values of one message. None: its fields are its values."""
         self._scattered = [
             (role, [attrgetter(shape.attribute(steps)) for steps in places if shape.attribute(steps) != role])
             for role, places in roles.items()
@@ -119,15 +118,15 @@ class _Shape:
         return ".".join(self._attributes[steps[:length]] for length in range(1, len(steps) + 1))
 
     def struct(self, order: list[str]) -> Any:
-        """The type. Its first fields have this order as far as they are fields."""
+        """The type. Its fields have this order as far as they are fields; numbers come last."""
         fields = {name: (name, _VALUE, None) for name in self._absent}
         keys = {name: f"{_ABSENT}-{name}" for name in self._absent}
         for field, key in self._fields(()):
             fields[field[0]] = field
             keys[field[0]] = key
-        first = [fields[name] for name in dict.fromkeys(order) if name in fields]
-        others = [field for name, field in fields.items() if name not in order]
-        return msgspec.defstruct("Message", [*first, *others], rename=keys, gc=False)
+        numbers = [fields.pop(name) for name in NUMBER_ROLES]
+        first = [fields.pop(name) for name in dict.fromkeys(order) if name in fields]
+        return msgspec.defstruct("Message", [*first, *fields.values(), *numbers], rename=keys, gc=False)
 
     def _fields(self, outer: Steps) -> Iterator[tuple[tuple[str, Any, Any], str]]:
         """Fields of the object at these steps, and their keys."""

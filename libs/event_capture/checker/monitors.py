@@ -68,6 +68,9 @@ class Monitor(Generic[C]):
     content_with: int = 0
     """A bit that, when it is set at the end of a scope, leaves `end` nothing to say; 0: it must be asked anyway."""
 
+    silent_without: int = 0
+    """A bit that, when it is not set at the end of a scope, leaves `end` nothing to say; 0: it must be asked anyway."""
+
     def gate(self, name: str) -> tuple[int, int]:  # noqa: ARG002  overridden
         """Bits that must be set when this event comes, and bits that must not; `see` is called when one is amiss.
 

@@ -27,6 +27,7 @@ class PairMonitor(Monitor[Pair]):
         self.watched = tuple(dict.fromkeys((*clause.open, *clause.close, *clause.around)))
         self.key = Keyed(clause.by, groups)
         self.reads = self.key.fields
+        self.silent_without = groups.bit(clause.open)
         self.openers = frozenset(clause.open)
         self.closers = frozenset(clause.close)
         self.keeping = groups.path(clause.keeping) if clause.keeping else -1

@@ -157,7 +157,8 @@ class Level:
         """Bits that, when all are set at the end, leave only `exacting` monitors with something to say."""
         for monitor in self.enders:
             self.content |= monitor.content_with
-        self.exacting = tuple(monitor for monitor in self.enders if not monitor.content_with)
+        self.exacting = tuple((monitor.silent_without, monitor) for monitor in self.enders if not monitor.content_with)
+        """The rest of them; none need be asked whose bit is not set."""
         numbers = [
             each
             for each in monitors

@@ -24,7 +24,6 @@ class Instance:
     __slots__ = (
         "clocked",
         "connection",
-        "echo",
         "end_mask",
         "ended",
         "first_index",
@@ -59,8 +58,6 @@ class Instance:
         self.last_name = ""
         self.numbered = False
         """Its monitors of sequence numbers and timestamps have seen an event."""
-        self.echo: tuple[Any, ...] | None = None
-        """All but the numbers of the last event, if showing it again would tell its monitors nothing."""
         self.mask = 0
         """One bit per group of events that has been seen."""
         self.ended = False

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from msgspec.structs import astuple
+
 from event_capture.checker.batch import Batch
 from event_capture.checker.directory import Directory
 from event_capture.checker.event import MAX_NAMES, OTHER_NAMES, Event, Track
 from event_capture.checker.field_monitors import EPOCH_OF, LAST, NEXT, PLACE, Memory
-from event_capture.checker.layout import RUN, SEQUENCE, USER
+from event_capture.checker.layout import FIRST_PATH, SEQUENCE, USER
 from event_capture.checker.ledger import Ledger
 from event_capture.checker.plan import BEGUN, Entry, Level, Plan
 from event_capture.checker.rising import Rising
@@ -59,6 +61,7 @@ class Sweep:
         self._other, self._opened, self._unknown = other, opened, unknown
         self._event = Event()
         self._rising = Rising(directory)
+        self._lines, self._run_level = directory.lines, directory.run_level
         self.tracks: dict[str, Track] = {}
         """What is to be done with each event, by name, in the order in which the names came up."""
         connection = plan.levels.get(Scope.CONNECTION)
@@ -72,113 +75,112 @@ class Sweep:
     def events(self, batch: Batch, base: int) -> None:  # noqa: C901  one loop on purpose
         """Check a batch, whose first record has the index `base`."""
         tracks, event, ledger, directory = self.tracks, self._event, self._ledger, self._directory
-        read, parse = batch.values, datetime.fromisoformat
+        values_of, parse, none = batch.values, datetime.fromisoformat, self._no_track
         # Whom the events at hand belong to, and what their numbers are compared with. No connection: find that out.
         connection: str | None = None
-        user = thread = run = None
+        ids: tuple[Any, ...] = _NOBODY
         line, scope, counter, clock = event.line, self._no_run, _NO_NUMBERS, _NO_NUMBERS
-        # The name of the event before, when another one of this name changes nothing, else something that is no name;
-        # and what is to be done with it.
-        again: object = self
-        none = track = self._no_track
+        # What is to be done with the event before, and all of it but its numbers if the same again changes nothing.
+        # Streams repeat themselves, delta after delta.
+        track = none
+        again: tuple[Any, ...] | None = None
         for index, (frame, message) in enumerate(zip(batch.frames, batch.messages, strict=True), base):
             if frame.kind is not _EVENT or frame.direction is not _RECEIVED:
                 connection = None
                 self._other(batch, index - base)
                 continue
-            if frame.connection != connection or message.run != run or message.thread != thread or message.user != user:
-                connection, user, thread, run = frame.connection, message.user, message.thread, message.run
-                home = self._home(connection, user, thread, run)
-                if home is None:
+            raw = astuple(message)
+            head = raw[:SEQUENCE]
+            if head != again or frame.connection != connection:
+                again = None
+                if raw[USER:FIRST_PATH] != ids or frame.connection != connection:
+                    connection, ids = frame.connection, raw[USER:FIRST_PATH]
+                    home = self._home(frame.connection, ids)
+                    if home is None:
+                        connection = None
+                        self._whatever(batch, index - base, index)
+                        continue
+                    line, scope, counter, clock = home
+                track = tracks.get(message.name, none)
+                if (scope.mask ^ track.needs) & track.watch or (track.loose and message.run is None):
                     connection = None
                     self._whatever(batch, index - base, index)
                     continue
-                line, scope, counter, clock = home
-                again = self
-            ordinary = True
-            if message.name != again:
-                again = self
-                track = tracks.get(message.name, none)
-                ordinary = not ((scope.mask ^ track.needs) & track.watch or (track.loose and run is None))
             sequence = message.sequence if counter else None
-            if sequence is not None and (
-                sequence != counter[NEXT] or sequence.__class__ is not int or message.epoch != counter[EPOCH_OF]
-            ):
-                ordinary = False
-            moment = timestamp = message.timestamp if clock else None
-            if timestamp is not None:
-                if timestamp.__class__ is str:
+            ordinary = sequence is None or (
+                sequence == counter[NEXT] and sequence.__class__ is int and message.epoch == counter[EPOCH_OF]
+            )
+            moment: Any = message.timestamp if clock else None
+            if moment is not None:
+                if moment.__class__ is str:
                     try:
-                        moment = parse(timestamp)
+                        moment = parse(moment)
                     except ValueError:
-                        moment = None
-                    if (
-                        moment.__class__ is not clock[NEXT].__class__
-                        or moment.tzinfo is not UTC
-                        or moment < clock[NEXT]
-                    ):
                         ordinary = False
-                elif timestamp.__class__ is not int or clock[NEXT].__class__ is not int or timestamp < clock[NEXT]:
-                    ordinary = False
+                    else:
+                        ordinary = ordinary and moment.tzinfo is UTC
+                ordinary = ordinary and moment.__class__ is clock[NEXT].__class__ and moment >= clock[NEXT]
             if not ordinary:
                 connection = None
                 self._whatever(batch, index - base, index)
                 continue
             now = frame.monotonic_ns
-            track.count += 1
-            if track.shown:
-                values = read(message)
-                what = values[:SEQUENCE]
-                if what != scope.echo:
+            if again is None:
+                noted = ledger.noted
+                if track.shown:
                     event.index, event.ns, event.name, event.line = index, now, track.name, line
-                    event.values, event.data = values, frame.data
-                    noted = ledger.noted
+                    event.values, event.data = raw if values_of is None else values_of(message), frame.data
                     for see in track.seers:
                         see(scope, event)
-                    scope.echo = what if track.repeats and ledger.noted == noted else None
-            if again is self:
-                scope.mask |= track.sets
+                mask = scope.mask = scope.mask | track.sets
                 scope.last_name = track.name
-                if not (scope.mask ^ track.needs) & track.watch:
-                    again = track.name
+                if track.repeats and noted == ledger.noted and not (mask ^ track.needs) & track.watch:
+                    again = head
+            track.count += 1
             scope.last_ns = now
             scope.last_index = index
             if sequence is not None:
                 counter[LAST] = sequence
                 counter[PLACE] = index
                 counter[NEXT] = sequence + 1
-            if timestamp is not None:
-                clock[LAST] = timestamp
+            if moment is not None:
+                clock[LAST] = message.timestamp
                 clock[PLACE] = index
                 clock[NEXT] = moment
-            if track.leaves:
+            if track.ends:
                 connection = None
-                if track.ends:
-                    directory.end_run(scope)
-                for find, level, entry in track.wider:
-                    self._see(level, entry, find(level, line, event), event)
+                directory.end_run(scope)
+            for find, level, entry in track.wider:
+                retired = directory.retired
+                self._see(level, entry, find(level, line, event), event)
+                if directory.retired != retired:
+                    connection = None
 
-    def _home(self, connection: str, user: Any, thread: Any, run: Any) -> tuple[Line, Instance, Memory, Memory] | None:
+    def _home(self, connection: str, ids: tuple[Any, ...]) -> tuple[Line, Instance, Memory, Memory] | None:
         """Connection, run and numbers of an event. None: not all of them are known and open, or its ids are new."""
-        line = self._directory.lines.get(connection)
+        line = self._lines.get(connection)
         if line is None or line.closed:
             return None
-        ids = (user, thread, run)
         scope = self._no_run
-        if self._directory.run_level is not None:
-            begun = self._run(line.lane, thread, run)
-            if begun is None or begun.ended or not (ids == _NOBODY or _are_known(ids, begun, line)):
+        if self._run_level is not None:
+            begun = self._run(line.lane, ids)
+            if begun is None or begun.ended:
+                return None
+            if ids != _NOBODY and (ids != begun.ids or line.user != begun.ids_user):
                 return None
             scope = begun
         if self._lean is not None and line.ids != ids and (line.instance is None or ids != _NOBODY):
             return None
-        memories = self._rising.memories(line, thread)
+        if not self._rising.wanted:
+            return line, scope, _NO_NUMBERS, _NO_NUMBERS
+        memories = self._rising.memories(line, ids[1])
         return None if memories is None else (line, scope, *memories)
 
-    def _run(self, lane: Lane, thread: Any, run: Any) -> Instance | None:
+    def _run(self, lane: Lane, ids: tuple[Any, ...]) -> Instance | None:
         """The run that an event belongs to, as far as it has begun."""
         if self._plan.segmented:
             return lane.current
+        _, thread, run = ids
         return lane.segments.get(thread) if run is None else lane.runs.get(run)
 
     def _whatever(self, batch: Batch, place: int, index: int) -> None:
@@ -188,22 +190,21 @@ class Sweep:
         if not name:
             self._other(batch, place)
             return
-        found = self._directory.lines.get(frame.connection)
+        found = self._lines.get(frame.connection)
         line = self._opened(batch, place) if found is None or found.closed else found
         track = self.tracks.get(name) or self.track(name)
         track.count += 1
         event = self._event
-        event.fill(index, frame.monotonic_ns, name, line, batch.values(message), frame.data)
+        event.fill(index, frame.monotonic_ns, name, line, batch.read(message), frame.data)
         if track.stranger:
             self._unknown(line, name, index)
-        if self._directory.run_level is not None:
-            scope = (
-                None if message.run is None and not self._plan.segmented else self._run(line.lane, None, message.run)
-            )
+        if self._run_level is not None:
+            belongs = self._plan.segmented or message.run is not None
+            scope = self._run(line.lane, event.values[USER:FIRST_PATH]) if belongs else None
             if scope is None or scope.ended:
                 scope = self._directory.run_of(line, event, scope)
             if scope is not None:
-                self._see(self._directory.run_level, track.run, scope, event)
+                self._see(self._run_level, track.run, scope, event)
                 if track.ends and not scope.ended:
                     self._directory.end_run(scope)
         for find, level, entry in track.wider:
@@ -239,13 +240,13 @@ class Sweep:
         if track is None:
             track = self.tracks[name] = Track(
                 name,
-                (self._directory.run_level or plan.idle).entry(name),
+                (self._run_level or plan.idle).entry(name),
                 tuple(
                     (find, level, level.entry(name))
                     for find, level in self._directory.finders
                     if level is not self._lean and not level.ignores(name)
                 ),
-                ends=name in plan.ends and self._directory.run_level is not None,
+                ends=name in plan.ends and self._run_level is not None,
                 loose=name not in plan.run_alphabet and not plan.segmented,
                 stranger=plan.known is not None and name not in plan.known,
             )
@@ -258,10 +259,9 @@ class Sweep:
             self._ask(level, entry, mask, scope, event)
         for see in entry.seers:
             see(scope, event)
-        scope.echo = None
         if level.steady:
-            ids = event.values[USER : RUN + 1]
-            if not (ids == _NOBODY or _are_known(ids, scope, event.line)):
+            ids = event.values[USER:FIRST_PATH]
+            if ids != _NOBODY and (ids != scope.ids or event.line.user != scope.ids_user):
                 self._look_at_ids(level, scope, event, ids)
         scope.mask = mask | entry.sets
         scope.last_ns = event.ns
@@ -270,7 +270,7 @@ class Sweep:
 
     def _look_at_line(self, level: Level, line: Line, event: Event) -> None:
         """Look at the ids of an event on a connection, unless they have been looked at."""
-        ids = event.values[USER : RUN + 1]
+        ids = event.values[USER:FIRST_PATH]
         if line.ids == ids or (line.instance is not None and ids == _NOBODY):
             return
         scope = self._directory.connection_scope(level, line, event)
@@ -298,8 +298,3 @@ class Sweep:
                     self._ledger.defer(monitor, scope, event.index, event.name)
                 else:
                     monitor.see(scope, event)
-
-
-def _are_known(ids: tuple[Any, ...], scope: Instance, line: Line) -> bool:
-    """The same ids came to the same user before, and nothing was wrong with them."""
-    return ids == scope.ids and line.user == scope.ids_user

@@ -107,6 +107,7 @@ class SpanMonitor(Monitor[Within]):
         by: tuple[tuple[str, ...], ...],
     ) -> None:
         super().__init__(clause, index, scope, groups)
+        self.silent_without = groups.bit(start)
         self.start = start
         self.stop = stop
         self.watched = tuple(dict.fromkeys((*start, *stop)))
