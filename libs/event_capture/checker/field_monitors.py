@@ -58,19 +58,14 @@ class MonotonicMonitor(Monitor[Monotonic]):
             if epoch != memory[EPOCH_OF]:
                 last, memory[EPOCH_OF] = None, epoch
         due = memory[NEXT]
-        memory[NEXT] = self.following(value)
-        if self.goes_on(due, memory[NEXT]) and last is not None:
+        following = memory[NEXT] = self.following(value)
+        good = due is not None and last is not None and due.__class__ is following.__class__
+        if good and (following == due + 1 if self.by_epoch else not self.exact and following >= due):
             memory[LAST], memory[PLACE] = value, event.index
             return
         self.compare(scope, event, memory, last, value)
         if memory[LAST] is not value:
             memory[NEXT] = self.following(memory[LAST])
-
-    def goes_on(self, due: Any, following: Any) -> bool:
-        """A value whose following one is `following` is what was due: nothing is out of the ordinary."""
-        if due is None or due.__class__ is not following.__class__:
-            return False
-        return bool(following == due + 1) if self.by_epoch else not self.exact and bool(following >= due)
 
     def following(self, last: Any) -> Any:
         """What the next value is compared with after this one."""

@@ -10,6 +10,7 @@ from event_capture.checker.batch import Batch
 from event_capture.checker.directory import Directory
 from event_capture.checker.event import MAX_NAMES, OTHER_NAMES, Event, Track
 from event_capture.checker.field_monitors import EPOCH_OF, LAST, NEXT, PLACE, Memory
+from event_capture.checker.fields import Values
 from event_capture.checker.layout import FIRST_PATH, SEQUENCE, USER
 from event_capture.checker.ledger import Ledger
 from event_capture.checker.plan import BEGUN, Entry, Level, Plan
@@ -78,34 +79,43 @@ class Sweep:
         values_of, parse, none = batch.values, datetime.fromisoformat, self._no_track
         # Whom the events at hand belong to, and what their numbers are compared with. No connection: find that out.
         connection: str | None = None
-        ids: tuple[Any, ...] = _NOBODY
+        user = thread = run = None
         line, scope, counter, clock = event.line, self._no_run, _NO_NUMBERS, _NO_NUMBERS
-        # What is to be done with the event before, and all of it but its numbers if the same again changes nothing.
-        # Streams repeat themselves, delta after delta.
+        # What is to be done with the event before; its name, if its run need not be looked at when the next one has it,
+        # too; and all of it but its numbers, if the same again tells nobody anything. Streams repeat themselves, delta
+        # after delta.
         track = none
-        again: tuple[Any, ...] | None = None
+        again: str | None = None
+        echo: Values | None = None
         for index, (frame, message) in enumerate(zip(batch.frames, batch.messages, strict=True), base):
             if frame.kind is not _EVENT or frame.direction is not _RECEIVED:
                 connection = None
                 self._other(batch, index - base)
                 continue
-            raw = astuple(message)
-            head = raw[:SEQUENCE]
-            if head != again or frame.connection != connection:
-                again = None
-                if raw[USER:FIRST_PATH] != ids or frame.connection != connection:
-                    connection, ids = frame.connection, raw[USER:FIRST_PATH]
-                    home = self._home(frame.connection, ids)
+            fresh = echo is None or frame.connection != connection or astuple(message)[:SEQUENCE] != echo
+            if fresh:
+                echo = None
+                if (
+                    frame.connection != connection
+                    or message.run != run
+                    or message.thread != thread
+                    or message.user != user
+                ):
+                    connection, user, thread, run = frame.connection, message.user, message.thread, message.run
+                    home = self._home(frame.connection, (user, thread, run))
                     if home is None:
                         connection = None
                         self._whatever(batch, index - base, index)
                         continue
                     line, scope, counter, clock = home
-                track = tracks.get(message.name, none)
-                if (scope.mask ^ track.needs) & track.watch or (track.loose and message.run is None):
-                    connection = None
-                    self._whatever(batch, index - base, index)
-                    continue
+                    again = None
+                if again is None or message.name != again:
+                    again = None
+                    track = tracks.get(message.name, none)
+                    if (scope.mask ^ track.needs) & track.watch or (track.loose and run is None):
+                        connection = None
+                        self._whatever(batch, index - base, index)
+                        continue
             sequence = message.sequence if counter else None
             ordinary = sequence is None or (
                 sequence == counter[NEXT] and sequence.__class__ is int and message.epoch == counter[EPOCH_OF]
@@ -125,17 +135,20 @@ class Sweep:
                 self._whatever(batch, index - base, index)
                 continue
             now = frame.monotonic_ns
-            if again is None:
+            if fresh and track.shown:
+                raw = astuple(message)
+                event.index, event.ns, event.name, event.line = index, now, track.name, line
+                event.values, event.data = raw if values_of is None else values_of(message), frame.data
                 noted = ledger.noted
-                if track.shown:
-                    event.index, event.ns, event.name, event.line = index, now, track.name, line
-                    event.values, event.data = raw if values_of is None else values_of(message), frame.data
-                    for see in track.seers:
-                        see(scope, event)
+                for see in track.seers:
+                    see(scope, event)
+                if track.repeats and noted == ledger.noted:
+                    echo = raw[:SEQUENCE]
+            if again is None:
                 mask = scope.mask = scope.mask | track.sets
                 scope.last_name = track.name
-                if track.repeats and noted == ledger.noted and not (mask ^ track.needs) & track.watch:
-                    again = head
+                if not (mask ^ track.needs) & track.watch:
+                    again = track.name
             track.count += 1
             scope.last_ns = now
             scope.last_index = index
