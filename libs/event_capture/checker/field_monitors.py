@@ -36,7 +36,6 @@ class MonotonicMonitor(Monitor[Monotonic]):
     def __init__(self, clause: Monotonic, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
         self.field = groups.field(clause.field)
-        self.reads = (self.field,)
         self.pointer = groups.pointer(clause.field)
         self.strict = clause.strict
         self.gapless = clause.gapless
@@ -159,7 +158,6 @@ class SameMonitor(Monitor[Same]):
     def __init__(self, clause: Same, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
         self.field = groups.field(clause.field)
-        self.reads = (self.field,)
         self.steady = is_id(self.field)
         self.pointer = groups.pointer(clause.field)
 
@@ -196,7 +194,6 @@ class IsolateMonitor(Monitor[Isolate]):
     def __init__(self, clause: Isolate, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
         self.field = groups.field(clause.field)
-        self.reads = (self.field,)
         self.steady = is_id(self.field)
         self.pointer = groups.pointer(clause.field)
         # Ids that must have one owner each. Runs and threads in one table would clash, so each has its own.

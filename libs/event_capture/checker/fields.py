@@ -44,7 +44,8 @@ class Fields:
     def __init__(self, roles: dict[str, Alternatives], paths: Sequence[Steps], names: Collection[Steps]) -> None:
         shape = _Shape(names)
         for role, places in roles.items():
-            shape.claim(role, places)
+            # A clause that tells events apart by a number must find it among what makes an event the same as another.
+            shape.claim(role, () if role in NUMBER_ROLES and places and places[0] in paths else places)
         for steps in (*paths, *(steps for places in roles.values() for steps in places)):
             shape.place(steps)
         head, tail = ["name", *ID_ROLES], list(NUMBER_ROLES)

@@ -57,8 +57,6 @@ class Monitor(Generic[C]):
 
     steady: bool = False
     """`see` looks at ids and the user only, and has nothing to say when they are the same as the time before."""
-    reads: tuple[int, ...] = ()
-    """Places of the values that `see` looks at."""
     watched: Names | None = ()
     """Events that `see` is called for; EVERY for all of them."""
     opens: ClassVar[bool] = False

@@ -112,7 +112,6 @@ class SpanMonitor(Monitor[Within]):
         self.stop = stop
         self.watched = tuple(dict.fromkeys((*start, *stop)))
         self.key = Keyed(by, groups)
-        self.reads = self.key.fields
         self.starts = frozenset(start)
         self.stops = frozenset(stop)
 

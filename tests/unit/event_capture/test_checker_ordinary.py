@@ -14,7 +14,7 @@ from event_capture.checker import Checker, Verdict
 from event_capture.checker.reference import violated_clauses
 from event_capture.contract import Contract, load_contract
 from event_capture.records import Direction, Kind, Record
-from unit.event_capture.streams import MILLISECOND, contract_of
+from unit.event_capture.streams import MILLISECOND, Stream, check, codes, contract_of
 
 AGENT = load_contract("agent_turn")
 AG_UI = load_contract("ag_ui")
@@ -168,6 +168,23 @@ def test_the_short_way_and_the_meaning_agree(drawn: tuple[Contract, list[Record]
     assert report == single.finish(complete=True)
     noticed = {clause.index for clause in report.clauses if clause.verdict is Verdict.VIOLATED and clause.index >= 0}
     assert noticed == violated_clauses(records, contract)
+
+
+def test_a_delta_that_differs_in_a_number_which_its_clause_reads_is_another_one() -> None:
+    contract = contract_of("pair: tool_executing with tool_completed by seq around partial_result")
+    stream = Stream().open().event("tool_executing", seq=1)
+    for seq in (1, 1, 2, 1):
+        stream.event("partial_result", seq=seq)
+    assert codes(check(contract, stream.event("tool_completed", seq=1).close())) == ["orphan-event"]
+
+
+def test_a_timestamp_in_the_form_of_the_others_that_is_no_time_is_noticed() -> None:
+    stream = Stream().open()
+    for seconds in ("00", "01", "99"):
+        stream.event("busy", timestamp=f"2026-01-01T00:00:{seconds}Z")
+    stream.event("busy", timestamp=5).event("busy", timestamp="")
+    contract = contract_of("monotonic: timestamp never falls per thread")
+    assert codes(check(contract, stream.close())) == ["unreadable-value", "not-monotonic", "unreadable-value"]
 
 
 @given(streams(ag_ui=False))
