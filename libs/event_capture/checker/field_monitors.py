@@ -86,8 +86,7 @@ class MonotonicMonitor(Monitor[Monotonic]):
             self.wrong_type(scope, event, value)
             return
         memory[0] = value if old is None or fresh >= old else last
-        if old is None or type(fresh) is not type(old):
-            memory[0] = value
+        if old is None:
             return
         expected = f"{self.clause.words()} per {self.scope}"
         indices = (seen_at, event.index)

@@ -7,13 +7,14 @@ with deltas that repeat, users at the same time and numbers that rise, and then 
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from event_capture.checker import Checker, Verdict
 from event_capture.checker.reference import violated_clauses
 from event_capture.contract import Contract, load_contract
-from event_capture.records import Direction, Kind, Record
+from event_capture.records import Record
 from unit.event_capture.streams import MILLISECOND, Stream, check, codes, contract_of
 
 AGENT = load_contract("agent_turn")
@@ -66,7 +67,7 @@ def ag_ui_runs(draw: st.DrawFn, run: str) -> list[Message]:
 
 STAMPS = st.sampled_from(["words", "words", "words", "numbers", "none", "offset"])
 FAULTS: dict[str, list[Any]] = {
-    "type": ["agent_started", "partial_result", "tool_completed", "stranger", "TEXT_MESSAGE_CONTENT", "RUN_STARTED"],
+    "type": ["agent_started", "partial_result", "tool_completed", "stranger", "agent_completed"],
     "run_id": ["run-a-0", "run-b-1", None],
     "thread_id": ["thread-a", "thread-b", None],
     "user_id": ["a", "b", None],
@@ -74,11 +75,15 @@ FAULTS: dict[str, list[Any]] = {
     "epoch": ["e2"],
     "timestamp": ["2026-01-01T00:00:99.000Z", "2025-12-31T23:59:59.999Z", "", "soon", None, 17, True],
     "payload": [{"tool_call_id": "run-a-0-0"}, {"tool_call_id": None}, {"model": "m"}],
+}
+AG_UI_FAULTS: dict[str, list[Any]] = {
+    "type": ["TEXT_MESSAGE_CONTENT", "TOOL_CALL_ARGS", "RUN_STARTED", "RUN_FINISHED", "stranger"],
     "messageId": ["run-a-0-0", "other"],
     "toolCallId": ["run-a-0-1", None],
     "subagentRunId": ["s"],
     "runId": ["run-b-0"],
     "threadId": ["u"],
+    "timestamp": FAULTS["timestamp"],
 }
 
 
@@ -130,20 +135,14 @@ def streams(draw: st.DrawFn, *, ag_ui: bool) -> list[Record]:
             case "cross":
                 messages[place] = ("b" if user == "a" else "a", message)
             case _:
-                field = draw(st.sampled_from(list(FAULTS)))
-                messages[place] = (user, message | {field: draw(st.sampled_from(FAULTS[field]))})
-    return [
-        Record(
-            monotonic_ns=place * MILLISECOND,
-            wall_ns=0,
-            connection=f"{user}-1",
-            user=user,
-            direction=Direction.RECEIVED,
-            kind=Kind.EVENT,
-            data=message,
-        )
-        for place, (user, message) in enumerate(messages)
-    ]
+                faults = AG_UI_FAULTS if ag_ui else FAULTS
+                field = draw(st.sampled_from(list(faults)))
+                messages[place] = (user, message | {field: draw(st.sampled_from(faults[field]))})
+    return [record_of(user, message, place) for place, (user, message) in enumerate(messages)]
+
+
+def record_of(user: str, message: Message, milliseconds: int) -> Record:
+    return Record(monotonic_ns=milliseconds * MILLISECOND, wall_ns=0, connection=f"{user}-1", user=user, data=message)
 
 
 @given(
@@ -155,8 +154,12 @@ def streams(draw: st.DrawFn, *, ag_ui: bool) -> list[Record]:
 @settings(max_examples=150, deadline=None)
 def test_the_short_way_and_the_meaning_agree(drawn: tuple[Contract, list[Record]], pieces: list[int]) -> None:
     contract, records = drawn
+    compare(contract, records, pieces)
+
+
+def compare(contract: Contract, records: list[Record], pieces: list[int]) -> None:
+    """In pieces, and one by one: the checker must find the same either way, in the same order, and as it is meant."""
     whole, single = Checker(contract), Checker(contract)
-    # In pieces, and one by one: the checker must find the same either way, in the same order.
     rest = records
     found = []
     for piece in pieces:
@@ -168,6 +171,52 @@ def test_the_short_way_and_the_meaning_agree(drawn: tuple[Contract, list[Record]
     assert report == single.finish(complete=True)
     noticed = {clause.index for clause in report.clauses if clause.verdict is Verdict.VIOLATED and clause.index >= 0}
     assert noticed == violated_clauses(records, contract)
+
+
+def numbered(names: str, **more: Any) -> list[Message]:
+    """A run of events with numbers that rise; `*` repeats the one before."""
+    expanded: list[str] = []
+    for name in names.split():
+        expanded += [expanded[-1]] * 2 if name == "*" else [name]
+    return [{"type": name, **stamp("words", place * MILLISECOND), **more} for place, name in enumerate(expanded)]
+
+
+TURN = [
+    message | {"user_id": "a", "run_id": "run-a-0", "thread_id": "thread-a", "seq": place + 1, "epoch": "e1"}
+    for place, message in enumerate(
+        numbered(
+            "agent_started agent_thinking * tool_executing tool_completed partial_result * agent_completed",
+            payload={"tool_call_id": "c"},
+        )
+    )
+]
+CHAT = [
+    *numbered("RUN_STARTED", threadId="t", runId="r"),
+    *numbered("TEXT_MESSAGE_START TEXT_MESSAGE_CONTENT * TEXT_MESSAGE_END", messageId="m"),
+    *numbered("TOOL_CALL_START TOOL_CALL_ARGS * TOOL_CALL_END", toolCallId="c"),
+    *numbered("RUN_FINISHED", threadId="t", runId="r"),
+]
+CHAT = [message | stamp("words", place * MILLISECOND) for place, message in enumerate(CHAT)]
+
+
+@pytest.mark.parametrize(
+    ("contract", "messages", "faults"),
+    [(AGENT, TURN, FAULTS), (WIDER, TURN, FAULTS), (AG_UI, CHAT, AG_UI_FAULTS)],
+    ids=["agent", "wider", "ag-ui"],
+)
+def test_every_fault_at_every_place(contract: Contract, messages: list[Message], faults: dict[str, list[Any]]) -> None:
+    for place, message in enumerate(messages):
+        for field, values in faults.items():
+            for value in values:
+                changed = [*messages[:place], message | {field: value}, *messages[place + 1 :]]
+                compare(contract, [record_of("a", each, now) for now, each in enumerate(changed)], [])
+
+
+def test_a_count_goes_on_in_its_epoch() -> None:
+    stream = Stream().open()
+    for epoch, seq in (("e1", 1), ("e1", 2), ("e2", 3), ("e2", 4), ("e2", 1)):
+        stream.event("busy", epoch=epoch, seq=seq)
+    assert codes(check(contract_of("monotonic: seq rises per thread"), stream.close())) == ["not-monotonic"]
 
 
 def test_a_delta_that_differs_in_a_number_which_its_clause_reads_is_another_one() -> None:
