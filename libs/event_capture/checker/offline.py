@@ -1,4 +1,4 @@
-"""Checks a recording on disk, fast, in bounded memory: piece by piece, each decoded straight into columns.
+"""Checks a recording on disk, fast, in bounded memory: piece by piece, decoding only what the contract looks at.
 
 Pieces that the fast decoder refuses take the ordinary way, record by record, so that both ways see the same.
 """
@@ -19,7 +19,7 @@ from event_capture.recording import decode_record, open_recording
 from event_capture.records import Record
 
 CHUNK_BYTES: Final = 128 * 1024
-"""How much is read and decoded at a time: few enough that columns stay in the processor's cache."""
+"""How much is read and decoded at a time: few enough that it stays in the cache of the processor."""
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 """Longest line that is taken, in bytes."""
 _REFUSALS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
