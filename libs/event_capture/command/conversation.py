@@ -4,7 +4,6 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -20,6 +19,7 @@ from event_capture.errors import AwaitedEventError, BadInputError, ConnectionFai
 from event_capture.recording import Recorder
 from event_capture.records import Direction, Kind, Record
 from event_capture.tester import ChatTester, Opener
+from event_capture.wire import Wire
 
 _SOCKETIO: Final = Dialect(
     message={"event": "chat_message", "data": {"content": "{content}", "session_id": "{thread_id}"}},
@@ -28,14 +28,6 @@ _SOCKETIO: Final = Dialect(
     name="event",
     resume=None,
 )
-
-
-class Wire(StrEnum):
-    """What is spoken on the connection."""
-
-    WEBSOCKET = "websocket"
-    SOCKETIO = "socketio"
-    SSE = "sse"
 
 
 @final

@@ -10,7 +10,7 @@ import anyio
 import typer
 
 from event_capture.assertions import check_records
-from event_capture.command.conversation import Conversation, Wanted, Wire
+from event_capture.command.conversation import Conversation, Wanted
 from event_capture.command.exit_codes import OF_VERDICT, ExitCode
 from event_capture.command.running import Backend, note, progress, until_signal
 from event_capture.contract import Contract, load_contract
@@ -19,6 +19,7 @@ from event_capture.recording import Recorder, Redaction, read_recording
 from event_capture.recording.redaction import DEFAULT_FIELDS
 from event_capture.report.model import timelines_of
 from event_capture.report.text import render_text
+from event_capture.wire import Wire
 
 
 def record(

@@ -89,6 +89,7 @@ class TrioTransport:
         self._observer = observer
         self._websocket: WebSocketConnection | None = None
         self._stream: _WatchedStream | None = None
+        self._read_to_end = trio.Event()
         self._cancel = trio.CancelScope()
 
     async def send(self, message: str | bytes) -> bool:
@@ -98,6 +99,9 @@ class TrioTransport:
         try:
             await self._websocket.send_message(message)
         except ConnectionClosed:
+            # It is told here as soon as the close frame is seen; what came before that is still being recorded.
+            with trio.move_on_after(self._observer.limits.close_timeout):
+                await self._read_to_end.wait()
             return False
         return True
 
@@ -134,6 +138,7 @@ class TrioTransport:
                         started = True
                         task_status.started()
                         await self._read(websocket, stream)
+                        self._read_to_end.set()
                         await stream.ended.wait()
                     finally:
                         await trio.aclose_forcefully(stream)
