@@ -181,9 +181,9 @@ def pytest_runtest_makereport(
 
 
 def _file_name(name: str) -> str:
-    """A name as a file name. Cut names keep their difference in a digest."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("_.") or "test"
-    if plain == name or (len(plain) <= _NAME_LENGTH and "::" in name):
-        return plain[:_NAME_LENGTH]
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{plain[: _NAME_LENGTH - 9]}-{digest}"
+    """A name as a file name. Names that lose something keep their difference in a digest."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("_.")
+    if plain == name and len(name) <= _NAME_LENGTH:
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{plain[: _NAME_LENGTH - 9] or 'test'}-{digest}"

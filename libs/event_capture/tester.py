@@ -38,7 +38,8 @@ class ChatTester:
     Args:
         url: `ws://` or `wss://` address of the gateway.
         user: who this is, in the recording.
-        token: the user's token. It never reaches the recording.
+        token: the user's token. It never reaches the recording, also where the gateway repeats it, unless it is the
+            user's own name or shorter than six characters.
         dialect: how to speak to the gateway.
         recorder: where everything goes; shared by the testers of one test. By default one of its own, in memory.
         headers: further headers of the handshake.
@@ -75,6 +76,8 @@ class ChatTester:
         self.canary = canaries.plant(user) if canaries is not None else None
         """A word that nobody else knows, in everything this user sends: found elsewhere, it proves a leak."""
         self._token = token
+        if token is not None and token != user:
+            self.recorder.hide(token)
         self._headers = dict(headers or {})
         self._subprotocols = tuple(subprotocols)
         self._tls = tls

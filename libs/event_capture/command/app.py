@@ -1,5 +1,6 @@
 """`streamproof`: record, check and explain streams of events."""
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -9,7 +10,13 @@ import typer
 from event_capture.command import contract_commands, io_commands, report
 from event_capture.command.check import check
 from event_capture.command.exit_codes import EPILOG, ExitCode
-from event_capture.errors import BadInputError, ConnectionFailedError, EventCaptureError
+from event_capture.errors import (
+    BadInputError,
+    ConnectionEndedError,
+    ConnectionFailedError,
+    EventCaptureError,
+    SendTimeoutError,
+)
 
 
 def build() -> typer.Typer:
@@ -38,17 +45,25 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
     Raises:
         SystemExit: always; its code is an `ExitCode`.
     """
+    _write_what_can_be_written()
     try:
         build()(args=arguments, prog_name="streamproof")
     except BadInputError as error:
         _leave(str(error), ExitCode.BAD_INPUT)
-    except ConnectionFailedError as error:
+    except (ConnectionFailedError, ConnectionEndedError, SendTimeoutError) as error:
         _leave(str(error), ExitCode.NO_CONNECTION)
     except EventCaptureError as error:
         _leave(str(error), ExitCode.BAD_INPUT)
     except OSError as error:
         _leave(f"{error.filename or 'cannot read or write'}: {error.strerror or error}", ExitCode.BAD_INPUT)
     sys.exit(int(ExitCode.HOLDS))
+
+
+def _write_what_can_be_written() -> None:
+    """Streams hold what a terminal's encoding may not: better a question mark than no report."""
+    for stream, errors in ((sys.stdout, "replace"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
 
 
 def _leave(message: str, code: ExitCode) -> NoReturn:

@@ -14,6 +14,7 @@ from event_capture.command.running import Backend, note, progress, until_signal
 from event_capture.drivers.background import Background
 from event_capture.recording import read_recording
 from event_capture.replay import ConnectionScript, Pace, ReplayServer, scripts_of
+from event_capture.wire import Wire
 
 
 class Time(StrEnum):
@@ -31,15 +32,21 @@ def replay(
         Time, typer.Option(help="real keeps the recorded gaps; virtual has none: as fast as the client reads.")
     ] = Time.REAL,
     speed: Annotated[float, typer.Option(min=0.001, help="Real time, so many times as fast.")] = 1.0,
+    wire: Annotated[
+        Wire | None, typer.Option(help="What to speak. By default what was spoken on each recorded connection.")
+    ] = None,
     backend: Annotated[Backend, typer.Option(help="Event loop to run on.")] = Backend.ASYNCIO,
 ) -> None:
-    """Serve a recording over WebSocket until Ctrl-C. Prints one line of JSON with its address when it is ready.
+    """Serve a recording over WebSocket, Socket.IO or server-sent events until Ctrl-C.
 
-    Each client gets the next recorded connection. Where the recording has a message of the client, the replay waits
-    for one of that name.
+    Prints one line of JSON with its address when it is ready. Each client gets the next recorded connection. Where the
+    recording has a message of the client, the replay waits for one of that name.
+
+    Of a binary or malformed frame a recording holds the beginning, so the replay sends that. Socket.IO is served over
+    WebSocket alone, without long polling.
     """
     truncated: list[int] = []
-    scripts = scripts_of(read_recording(recording, on_truncated=truncated.append))
+    scripts = scripts_of(read_recording(recording, on_truncated=truncated.append), wire=wire)
     if truncated:
         note(f"{recording}:{truncated[0]}: the last line is cut off and left out")
     pace = Pace(speed=None) if time is Time.VIRTUAL else Pace(speed=speed)

@@ -10,11 +10,17 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from event_capture.drivers.address import Handshake, parse_address
+from event_capture.drivers.address import (
+    Handshake,
+    check_headers,
+    check_subprotocols,
+    parse_address,
+    secrets_in,
+)
 from event_capture.drivers.frames import decode_binary, decode_text
 from event_capture.drivers.limits import ConnectionLimits
 from event_capture.drivers.observer import NO_CLOSE_FRAME, Observer
-from event_capture.errors import ConnectionEndedError, RecordingWriteError, SendTimeoutError
+from event_capture.errors import BadInputError, ConnectionEndedError, RecordingWriteError, SendTimeoutError
 from event_capture.recording.recorder import Recorder
 from event_capture.records import Record
 
@@ -35,11 +41,29 @@ class Outgoing:
     """Turns what `Connection.send` is given into a frame, and into what the recording holds of it."""
 
     def encode(self, message: Mapping[str, Any] | str | bytes) -> tuple[str | bytes, Any, str]:
-        """Frame, recorded data, and what is malformed about it. Raises ValueError for what cannot be sent."""
+        """Frame, recorded data, and what is malformed about it. Raises BadInputError for what cannot be sent."""
         if isinstance(message, bytes):
             return message, *decode_binary(message)[1:]
-        frame = message if isinstance(message, str) else _encode(message).decode("utf-8")
-        return frame, *decode_text(frame.encode("utf-8", "surrogatepass"))[1:]
+        frame = utf8(message) if isinstance(message, str) else json_of(message)
+        return frame.decode(), *decode_text(frame)[1:]
+
+
+def utf8(text: str) -> bytes:
+    """A text as it travels. Raises BadInputError: half of a surrogate pair in it, which UTF-8 has no bytes for."""
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadInputError(
+            f"message: character {error.start} is half of a surrogate pair, which cannot be sent; send bytes instead"
+        ) from None
+
+
+def json_of(message: Any) -> bytes:
+    """A value as JSON. Raises BadInputError: it has no JSON form."""
+    try:
+        return _encode(message)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise BadInputError(f"message: it cannot be written as JSON: {error}") from None
 
 
 @final
@@ -84,12 +108,13 @@ class Connection:
             ConnectionEndedError: the connection has ended.
             SendTimeoutError: the server does not read. The connection is dropped.
             RecordingWriteError: the recording cannot be written.
+            BadInputError: it is no UTF-8, or has no JSON form. Nothing is recorded, and the connection lives on.
         """
         self._raise_if_ended()
         frame, data, malformed = self._outgoing.encode(message)
         async with self._sending:
             self._raise_if_ended()
-            size = len(frame.encode("utf-8", "surrogatepass")) if isinstance(frame, str) else len(frame)
+            size = len(frame.encode("utf-8")) if isinstance(frame, str) else len(frame)
             self._observer.sent(data, size, malformed=malformed)
             self._observer.flush()
             delivered = False
@@ -156,7 +181,7 @@ async def connect(
         recorder: where the records go; by default one of its own, in memory.
         name: name of the connection in the recording; by default the recorder makes one.
         user: who connects, for isolation checks.
-        token: sent as `Authorization: Bearer`.
+        token: sent as `Authorization: Bearer`, and kept out of the recording, also where the server repeats it.
         headers: further headers of the handshake.
         subprotocols: what to offer, the preferred one first.
         tls: TLS settings for `wss`; by default the system's trust store.
@@ -169,7 +194,9 @@ async def connect(
     """
     recorder = recorder if recorder is not None else Recorder()
     limits = limits if limits is not None else ConnectionLimits()
-    handshake = await handshake_for(url, recorder, token=token, headers=headers, subprotocols=subprotocols, tls=tls)
+    handshake = await handshake_for(
+        url, recorder, user=user, token=token, headers=headers, subprotocols=subprotocols, tls=tls
+    )
     observer = Observer(recorder, connection=name or recorder.connection_name(user), user=user, limits=limits)
     async with open_transport(handshake, observer) as transport:
         connection = Connection(transport, observer)
@@ -210,18 +237,27 @@ async def handshake_for(
     url: str,
     recorder: Recorder,
     *,
+    user: str,
     token: str | None,
     headers: Mapping[str, str] | None,
     subprotocols: Sequence[str],
     tls: ssl.SSLContext | None,
 ) -> Handshake:
-    """Check an address and put together what the client says there. Raises ConnectionFailedError."""
+    """Check an address and put together what the client says there. The recorder is told what of it is secret.
+
+    Raises:
+        ConnectionFailedError: it cannot be said; no secret is shown.
+    """
     address = parse_address(url, recorder.redaction.url(url))
-    if address.secure and tls is None:
-        tls = await anyio.to_thread.run_sync(ssl.create_default_context)
-    sent_headers = dict(headers or {})
+    sent_headers = {"Authorization": address.authorization} if address.authorization is not None else {}
+    sent_headers.update(headers or {})
     if token is not None:
         sent_headers["Authorization"] = f"Bearer {token}"
+    check_headers(sent_headers, address.shown)
+    check_subprotocols(subprotocols, address.shown)
+    recorder.hide(*secrets_in(sent_headers, recorder.redaction, user))
+    if address.secure and tls is None:
+        tls = await anyio.to_thread.run_sync(ssl.create_default_context)
     return Handshake(address, sent_headers, tuple(subprotocols), tls if address.secure else None)
 
 

@@ -141,11 +141,15 @@ _strict = json.JSONDecoder(object_pairs_hook=_refuse_duplicates, parse_constant=
 
 
 def decode_strictly(text: str) -> Any:
-    """Decode JSON without duplicate keys. Raises ValueError, or RecursionError when it nests too deeply."""
-    try:
-        return _strict.decode(text)
-    except DuplicateKeyError as error:
-        raise ValueError(f"the key {str(error)!r} stands twice in one object") from None
+    """Decode JSON that a recording can hold: no key twice, no half of a surrogate pair, no number out of range.
+
+    Raises ValueError, or RecursionError when it nests too deeply.
+    """
+    payload = text.encode("utf-8")
+    data = _decode(payload)
+    if _encode(data) != payload and (key := duplicate_key(payload)) is not None:
+        raise ValueError(f"the key {key!r} stands twice in one object")
+    return data
 
 
 def duplicate_key(payload: bytes) -> str | None:

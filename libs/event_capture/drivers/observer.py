@@ -16,6 +16,7 @@ _decode = msgspec.json.Decoder().decode
 
 NO_CLOSE_FRAME = 1006
 """Close code that says that no close frame came. RFC 6455, section 7.1.5."""
+CLOSE_REASON_NOT_UTF8 = "the reason in the close frame is not UTF-8"
 
 
 class Observer:

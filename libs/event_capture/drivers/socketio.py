@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final, final
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode, urlunsplit
 
 import anyio
 from anyio.abc import TaskStatus
 
+from event_capture.drivers.address import split_address
 from event_capture.drivers.background import Background
 from event_capture.drivers.connection import (
     Connection,
@@ -22,6 +23,7 @@ from event_capture.drivers.connection import (
     Transport,
     closed_at_the_end,
     handshake_for,
+    json_of,
     open_transport,
 )
 from event_capture.drivers.limits import ConnectionLimits
@@ -38,7 +40,7 @@ from event_capture.drivers.socketio_codec import (
     SocketIOCodec,
     event_data,
 )
-from event_capture.errors import ConnectionFailedError
+from event_capture.errors import BadInputError, ConnectionFailedError
 from event_capture.recording.recorder import Recorder
 
 _MAX_REPLIES: Final = 64
@@ -112,11 +114,10 @@ class _SocketIOOutgoing(Outgoing):
             return super().encode(message)
         name = message.get("event")
         if not isinstance(name, str):
-            raise ValueError(  # noqa: TRY004  the value of a field is wrong, not the type of an argument
-                'event: a Socket.IO message looks like {"event": "chat_message", "data": {...}}'
-            )
+            raise BadInputError('event: a Socket.IO message looks like {"event": "chat_message", "data": {...}}')
         data = message.get("data")
         arguments = data if isinstance(data, list) else [] if data is None else [data]
+        json_of([name, arguments])  # refused here, before anything is recorded
         return self._codec.emit(name, *arguments), event_data(name, arguments, self._codec.namespace), ""
 
 
@@ -149,8 +150,10 @@ async def connect_socketio(
     """
     recorder = recorder if recorder is not None else Recorder()
     limits = limits if limits is not None else ConnectionLimits()
-    target = _endpoint(url, path)
-    handshake = await handshake_for(target, recorder, token=token, headers=headers, subprotocols=subprotocols, tls=tls)
+    target = _endpoint(url, path, recorder.redaction.url(url))
+    handshake = await handshake_for(
+        target, recorder, user=user, token=token, headers=headers, subprotocols=subprotocols, tls=tls
+    )
     codec = SocketIOCodec(namespace, max_depth=limits.max_depth)
     observer = _SocketIOObserver(
         recorder, connection=name or recorder.connection_name(user), user=user, limits=limits, codec=codec
@@ -164,8 +167,8 @@ async def connect_socketio(
             yield connection
 
 
-def _endpoint(url: str, path: str) -> str:
-    parts = urlsplit(url)
+def _endpoint(url: str, path: str, shown: str) -> str:
+    parts = split_address(url, shown)
     query = "&".join(part for part in (parts.query, urlencode({"EIO": 4, "transport": "websocket"})) if part)
     target = f"{parts.path.rstrip('/')}/{path.strip('/')}/"
     return urlunsplit((_SCHEMES.get(parts.scheme, parts.scheme), parts.netloc, target, query, ""))
@@ -183,9 +186,8 @@ async def _join(
         seconds = observer.limits.connect_timeout
         raise ConnectionFailedError(f"cannot connect to {shown}: no Socket.IO session within {seconds:g} s")
     if observer.refusal is not None:
-        raise ConnectionFailedError(
-            f"cannot connect to {shown}: namespace {codec.namespace} refused: {observer.refusal}"
-        )
+        said = observer.recorder.redaction.text(observer.refusal)
+        raise ConnectionFailedError(f"cannot connect to {shown}: namespace {codec.namespace} refused: {said}")
 
 
 async def _leave(connection: Connection, transport: Transport, codec: SocketIOCodec) -> None:

@@ -15,6 +15,8 @@ import socketio.packet  # type: ignore[import-untyped]  # it ships no types
 from event_capture.drivers.frames import decode_strictly, excerpt_of, nests_deeper
 
 _MAX_ATTACHMENTS: Final = 64
+_MAX_PAYLOAD: Final = 1_000_000
+"""What a server of ours tells its clients that it takes at once, in bytes."""
 
 
 class _StrictJson:
@@ -42,7 +44,9 @@ class Opened:
 @final
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The server let the client into the namespace."""
+    """The server let the client into the namespace; seen from the server, the client asks for it."""
+
+    namespace: str = "/"
 
 
 @final
@@ -91,7 +95,7 @@ Fact = Opened | Joined | Refused | Left | Reply | Event | Broken
 
 @final
 class SocketIOCodec:
-    """Both directions of one Socket.IO session in one namespace.
+    """Both directions of one Socket.IO session in one namespace, for either side.
 
     Args:
         namespace: the namespace to join.
@@ -102,6 +106,20 @@ class SocketIOCodec:
         self.namespace = namespace
         self._max_depth = max_depth
         self._partial: Any = None
+
+    def opening(self, session: str, *, ping_interval: float, ping_timeout: float) -> str:
+        """A server's first message. Both times in seconds."""
+        facts = {"sid": session, "upgrades": [], "pingInterval": round(ping_interval * 1000)}
+        facts |= {"pingTimeout": round(ping_timeout * 1000), "maxPayload": _MAX_PAYLOAD}
+        return f"{engineio.packet.OPEN}{msgspec.json.encode(facts).decode()}"
+
+    def ping(self) -> str:
+        """A server's heartbeat."""
+        return str(engineio.packet.PING)
+
+    def welcome(self, session: str) -> str:
+        """A server's message that lets the client into the namespace."""
+        return self._encode(socketio.packet.CONNECT, {"sid": session})
 
     def join(self, auth: Mapping[str, Any] | None) -> str:
         """The message that asks to join the namespace."""
@@ -157,7 +175,7 @@ class SocketIOCodec:
         namespace = packet.namespace or "/"
         match packet.packet_type:
             case socketio.packet.CONNECT:
-                return [Joined()]
+                return [Joined(namespace)]
             case socketio.packet.CONNECT_ERROR:
                 said = packet.data.get("message") if isinstance(packet.data, dict) else packet.data
                 return [Refused(str(said or "no reason given"))]

@@ -1,24 +1,22 @@
 """`connect_sse`: a captured stream of server-sent events, through httpx, on asyncio and trio."""
 
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, final
-from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
 import httpx
-import msgspec
 from anyio.abc import TaskStatus
 
-from event_capture.drivers.address import describe_os_error
+from event_capture.drivers.address import check_headers, describe_os_error, secrets_in, split_address
 from event_capture.drivers.background import Background
-from event_capture.drivers.connection import Connection, Outgoing, closed_at_the_end
+from event_capture.drivers.connection import Connection, Outgoing, closed_at_the_end, json_of
 from event_capture.drivers.limits import ConnectionLimits
 from event_capture.drivers.observer import NO_CLOSE_FRAME, Observer
 from event_capture.drivers.sse_codec import SseEvent, SseParser, record_of
-from event_capture.errors import ConnectionFailedError, HandshakeRejectedError
+from event_capture.errors import BadInputError, ConnectionFailedError, HandshakeRejectedError
 from event_capture.recording.recorder import Recorder
 from event_capture.records import Kind
 
@@ -29,7 +27,9 @@ _CONTENT_TYPE: Final = "text/event-stream"
 @final
 class _NothingToSend(Outgoing):
     def encode(self, message: Mapping[str, Any] | str | bytes) -> tuple[str | bytes, Any, str]:
-        raise ValueError(f"a stream of server-sent events goes one way; {type(message).__name__} cannot be sent on it")
+        raise BadInputError(
+            f"a stream of server-sent events goes one way; {type(message).__name__} cannot be sent on it"
+        )
 
 
 @final
@@ -60,6 +60,7 @@ async def connect_sse(
     user: str = "",
     token: str | None = None,
     headers: Mapping[str, str] | None = None,
+    subprotocols: Sequence[str] = (),
     tls: ssl.SSLContext | None = None,
     limits: ConnectionLimits | None = None,
     body: Mapping[str, Any] | None = None,
@@ -69,6 +70,7 @@ async def connect_sse(
 
     Args:
         url: `http://` or `https://` address.
+        subprotocols: none: HTTP knows no such thing. It is there so that a tester can be given this function.
         body: JSON to send with the request, recorded as sent.
         method: HTTP method; by default POST with a body and GET without one.
 
@@ -77,11 +79,15 @@ async def connect_sse(
 
     Raises:
         ConnectionFailedError: no response; HandshakeRejectedError when its status is not 200.
+        BadInputError: subprotocols were asked for, or the body has no JSON form.
     """
+    if subprotocols:
+        raise BadInputError("subprotocols: a stream of server-sent events has none")
     recorder = recorder if recorder is not None else Recorder()
     limits = limits if limits is not None else ConnectionLimits()
     shown = recorder.redaction.url(url)
-    request = await _request(url, shown, headers=headers, token=token, body=body, method=method)
+    request = _request(url, shown, headers=headers, token=token, body=body, method=method)
+    recorder.hide(*secrets_in(request.headers, recorder.redaction, user))
     observer = Observer(recorder, connection=name or recorder.connection_name(user), user=user, limits=limits)
     transport = _SseTransport()
     if request.url.scheme == "https" and tls is None:
@@ -100,7 +106,7 @@ async def connect_sse(
             yield connection
 
 
-async def _request(
+def _request(
     url: str,
     shown: str,
     *,
@@ -109,7 +115,7 @@ async def _request(
     body: Mapping[str, Any] | None,
     method: str | None,
 ) -> httpx.Request:
-    parts = urlsplit(url)
+    parts = split_address(url, shown)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConnectionFailedError(f"cannot connect to {shown}: an address looks like http://host:port/path")
     sent = {"Accept": _CONTENT_TYPE, "Cache-Control": "no-store", **(headers or {})}
@@ -117,8 +123,9 @@ async def _request(
         sent["Authorization"] = f"Bearer {token}"
     content = None
     if body is not None:
-        content = msgspec.json.encode(body)
+        content = json_of(body)
         sent.setdefault("Content-Type", "application/json")
+    check_headers(sent, shown)
     try:
         return httpx.Request(method or ("GET" if body is None else "POST"), url, headers=sent, content=content)
     except (httpx.InvalidURL, ValueError) as error:
@@ -177,7 +184,8 @@ class _Reading:
             excerpt = await _excerpt(response, seconds)
             await response.aclose()
             if response.status_code != httpx.codes.OK:
-                raise HandshakeRejectedError(self._shown, response.status_code, excerpt)
+                said = self._observer.recorder.redaction.text(excerpt)
+                raise HandshakeRejectedError(self._shown, response.status_code, said)
             raise ConnectionFailedError(
                 f"cannot connect to {self._shown}: the answer is {kind or 'of no type'}, not {_CONTENT_TYPE}"
             )

@@ -14,7 +14,8 @@ from event_capture.drivers.frames import EXCERPT_CHARACTERS, decode_text
 from event_capture.records import Kind
 
 DEFAULT_MAX_EVENT_BYTES: Final = 4 * 1024 * 1024
-_FIELDS: Final = frozenset({"data", "event", "id", "retry"})
+_READ: Final = frozenset({"data", "event", "id"})
+_FIELDS: Final = _READ | {"retry"}
 _BOM: Final = "\ufeff"
 
 
@@ -47,7 +48,8 @@ class SseParser:
         if max_event_bytes < 1:
             raise ValueError(f"max_event_bytes: {max_event_bytes} is less than 1")
         self._max = max_event_bytes
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        # Bytes that are no UTF-8 become half surrogates, which no UTF-8 has: they show, and keep their size.
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._line: list[str] = []
         self._line_size = 0
         self._after_cr = False
@@ -69,7 +71,7 @@ class SseParser:
             pass
         if not (self._line or self._data or self._name or self._oversize):
             return None
-        rest = "\n".join([*self._data, "".join(self._line)])
+        rest = "\n".join([*self._data, _shown("".join(self._line))])
         size = self._size + self._line_size
         event = SseEvent(self._name, rest[:EXCERPT_CHARACTERS], self._id, size, "the stream ended inside an event")
         self._line, self._line_size = [], 0
@@ -107,7 +109,7 @@ class SseParser:
     def _grow(self, piece: str) -> None:
         if not piece:
             return
-        self._line_size += len(piece.encode("utf-8", "surrogatepass"))
+        self._line_size += len(piece.encode("utf-8", "surrogateescape"))
         if self._size + self._line_size > self._max:
             self._oversize = True
         if not self._oversize:
@@ -125,6 +127,8 @@ class SseParser:
         field, _, value = line.partition(":")
         value = value.removeprefix(" ")
         self.fields += field in _FIELDS
+        if field in _READ and (shown := _shown(value)) != value:
+            self._invalid, value = True, shown
         if field == "data":
             self._data.append(value)
         elif field == "event":
@@ -139,6 +143,9 @@ class SseParser:
             excerpt = "\n".join(self._data)[:EXCERPT_CHARACTERS]
             note = f"{self._size} bytes, more than the limit of {self._max}"
             event = SseEvent(self._name, excerpt, self._id, self._size, note)
+        elif self._data and self._invalid:
+            excerpt = "\n".join(self._data)[:EXCERPT_CHARACTERS]
+            event = SseEvent(self._name, excerpt, self._id, self._size, "invalid UTF-8")
         elif self._data:
             event = SseEvent(self._name, "\n".join(self._data), self._id, self._size)
         self._reset()
@@ -149,6 +156,7 @@ class SseParser:
         self._data: list[str] = []
         self._size = 0
         self._oversize = False
+        self._invalid = False
 
 
 def record_of(event: SseEvent, *, max_depth: int = 128) -> tuple[Kind, Any, str]:
@@ -159,7 +167,7 @@ def record_of(event: SseEvent, *, max_depth: int = 128) -> tuple[Kind, Any, str]
     """
     if event.broken:
         return Kind.MALFORMED, event.data, event.broken
-    payload = event.data.encode("utf-8", "surrogatepass")
+    payload = event.data.encode("utf-8")
     kind, data, note = decode_text(payload, max_bytes=len(payload), max_depth=max_depth)
     if kind is Kind.EVENT and ("type" in data or not event.name):
         return Kind.EVENT, data, ""
@@ -170,6 +178,11 @@ def record_of(event: SseEvent, *, max_depth: int = 128) -> tuple[Kind, Any, str]
     if event.id:
         wrapped["id"] = event.id
     return Kind.EVENT, wrapped, ""
+
+
+def _shown(text: str) -> str:
+    """A text whose bytes that are no UTF-8 are written out, like `\\xff`: itself when there are none."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _json_or_text(text: str) -> Any:

@@ -7,6 +7,7 @@ bound: a recorder that is slow makes the socket wait.
 
 import asyncio
 import logging
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, final
@@ -27,7 +28,8 @@ from websockets.protocol import Event, State
 from websockets.typing import Subprotocol
 
 from event_capture.drivers.address import Handshake, describe_os_error
-from event_capture.drivers.observer import NO_CLOSE_FRAME, Observer
+from event_capture.drivers.frame_scanner import FrameScanner
+from event_capture.drivers.observer import CLOSE_REASON_NOT_UTF8, NO_CLOSE_FRAME, Observer
 from event_capture.errors import ConnectionFailedError, HandshakeRejectedError
 
 _SILENT = logging.getLogger("event_capture.websockets")
@@ -45,6 +47,8 @@ class _CapturingConnection(ClientConnection):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._early: list[Frame] = []
+        self._scanner = FrameScanner(sys.maxsize)
+        self._after_close = 0
         self._fragments: list[bytes] = []
         self._fragments_are_text = True
         self._failed = False
@@ -59,6 +63,7 @@ class _CapturingConnection(ClientConnection):
             self._take(frame, observer)
         if self.protocol.state is State.CLOSED:
             self._lost(observer)
+        self._tell_after_close(observer)
         observer.flush()
 
     def process_event(self, event: Event) -> None:
@@ -74,6 +79,7 @@ class _CapturingConnection(ClientConnection):
     def data_received(self, data: bytes) -> None:
         observer = self.observer
         if observer is None:
+            self._scanner.feed(data)
             super().data_received(data)
             return
         observer.recorder.hold()
@@ -84,20 +90,27 @@ class _CapturingConnection(ClientConnection):
         observer.flush()
 
     def _read(self, data: bytes, observer: Observer) -> None:
-        if self.protocol.close_rcvd is not None:
-            observer.malformed(None, len(data), f"{len(data)} bytes after the close frame")
         if self._between_messages():
             data = self._take_whole_texts(self._rest + data, observer)
         elif self._rest:
             data, self._rest = self._rest + data, b""
         if data:
+            self._scanner.feed(data)
             super().data_received(data)
         if self.protocol.parser_exc is not None:
             self._lost(observer)  # the protocol was broken, and the close frame that says so has left
+        self._tell_after_close(observer)
+
+    def _tell_after_close(self, observer: Observer) -> None:
+        """Record bytes after the close frame, in the same packet or a later one; `websockets` drops them."""
+        count, self._after_close = self._scanner.after_close - self._after_close, self._scanner.after_close
+        if count and observer.close_record is not None:
+            observer.malformed(None, count, f"{count} bytes after the close frame")
 
     def eof_received(self) -> None:
         rest, self._rest = self._rest, b""
         if rest:
+            self._scanner.feed(rest)
             super().data_received(rest)
         super().eof_received()
 
@@ -187,8 +200,10 @@ class _CapturingConnection(ClientConnection):
             return
         error = self.protocol.parser_exc
         if isinstance(error, PayloadTooBig):
-            observer.malformed(None, 0, f"a message larger than the limit: {error}")
+            observer.malformed(None, 0, f"a message larger than the limit of {observer.limits.max_message_bytes} bytes")
             observer.closed(CloseCode.MESSAGE_TOO_BIG, "message too big", "closed by the client")
+        elif isinstance(error, UnicodeDecodeError):
+            observer.closed(CloseCode.INVALID_DATA, "invalid UTF-8", f"closed by the client: {CLOSE_REASON_NOT_UTF8}")
         elif observer.closing_by_client and self.protocol.close_rcvd is None:
             observer.closed(NO_CLOSE_FRAME, "", "closed by the client; the server did not answer the close frame")
         elif self.protocol.close_sent is not None and self.protocol.close_rcvd is None and error is not None:
@@ -263,7 +278,8 @@ async def _connect(handshake: Handshake, observer: Observer) -> ClientConnection
         ) from None
     except InvalidStatus as error:
         body = (error.response.body or b"")[:_BODY_EXCERPT].decode("utf-8", "replace")
-        raise HandshakeRejectedError(shown, error.response.status_code, body) from None
+        said = observer.recorder.redaction.text(body)
+        raise HandshakeRejectedError(shown, error.response.status_code, said) from None
     except InvalidMessage:
         raise ConnectionFailedError(
             f"cannot connect to {shown}: the server closed the connection without answering the handshake"

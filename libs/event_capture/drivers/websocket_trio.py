@@ -4,6 +4,7 @@ The connection lives in a task of its own: whatever breaks in it becomes a recor
 code that captures. Messages are read as they come, so the library's queue of one message is all there is to bound.
 """
 
+import os
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,7 +16,8 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, HandshakeError,
 
 from event_capture.drivers.address import Handshake, describe_os_error
 from event_capture.drivers.background import Background
-from event_capture.drivers.observer import NO_CLOSE_FRAME, Observer
+from event_capture.drivers.frame_scanner import FrameScanner
+from event_capture.drivers.observer import CLOSE_REASON_NOT_UTF8, NO_CLOSE_FRAME, Observer
 from event_capture.errors import ConnectionFailedError, HandshakeRejectedError
 
 _BODY_EXCERPT: Final = 200
@@ -23,20 +25,24 @@ _RECEIVE_BYTES: Final = 64 * 1024
 _INVALID_DATA: Final = 1007
 _MESSAGE_TOO_BIG: Final = 1009
 _PROTOCOL_ERROR: Final = 1002
-_CLOSE_FRAME: Final = 0x88
-"""First byte of a close frame. RFC 6455, section 5.2; the masked status code starts six bytes later."""
+_CLOSE_FRAME_REFUSED: Final = "CLOSE"
+"""In the reason that wsproto gives for code 1007 when it was a close frame, not a message, that was no UTF-8."""
 
 
 class _WatchedStream(trio.abc.Stream):
-    """The socket, and what trio-websocket does not tell: its end before the handshake, bytes after the close frame."""
+    """The socket, and what trio-websocket does not tell: its end before the handshake, bytes after the close frame,
+    which message it refused. It also ends the stream before a message that is too large begins."""
 
     def __init__(self, stream: trio.abc.Stream, observer: Observer) -> None:
         self._stream = stream
         self._observer = observer
+        self._after_close = 0
+        self.scanner = FrameScanner(observer.limits.max_message_bytes, keep=True)
         self.ended = trio.Event()
-        self.sent_close_code: int | None = None
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self.scanner.too_big:
+            return await self._refuse_message()
         try:
             data = await self._stream.receive_some(max_bytes)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
@@ -44,14 +50,27 @@ class _WatchedStream(trio.abc.Stream):
             raise
         if not data:
             self.ended.set()
-        elif self._observer.closed_by_server:
-            self._observer.malformed(None, len(data), f"{len(data)} bytes after the close frame")
-        return data
+            return data
+        data = data[: self.scanner.feed(bytes(data))]
+        if self._observer.close_record is not None:
+            self.tell_after_close()
+        return data or await self._refuse_message()
+
+    def tell_after_close(self) -> None:
+        """Record bytes after the close frame, in the same packet or a later one; trio-websocket drops them."""
+        count, self._after_close = self.scanner.after_close - self._after_close, self.scanner.after_close
+        if count:
+            self._observer.malformed(None, count, f"{count} bytes after the close frame")
+
+    async def _refuse_message(self) -> bytes:
+        """Close for a message over the limit, which trio-websocket would wait for; to it, the stream ends here."""
+        if not self.ended.is_set():
+            with trio.move_on_after(self._observer.limits.close_timeout):
+                await self._stream.send_all(_close_frame(_MESSAGE_TOO_BIG, b"message too big"))
+            self.ended.set()
+        return b""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        if len(data) >= 8 and data[0] == _CLOSE_FRAME and self.sent_close_code is None:
-            # A server's close frame in the same packet overwrites the reason for which the client has just closed.
-            self.sent_close_code = (data[6] ^ data[2]) << 8 | (data[7] ^ data[3])
         await self._stream.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -69,6 +88,8 @@ class TrioTransport:
         self._handshake = handshake
         self._observer = observer
         self._websocket: WebSocketConnection | None = None
+        self._stream: _WatchedStream | None = None
+        self._read_to_end = trio.Event()
         self._cancel = trio.CancelScope()
 
     async def send(self, message: str | bytes) -> bool:
@@ -78,6 +99,9 @@ class TrioTransport:
         try:
             await self._websocket.send_message(message)
         except ConnectionClosed:
+            # It is told here as soon as the close frame is seen; what came before that is still being recorded.
+            with trio.move_on_after(self._observer.limits.close_timeout):
+                await self._read_to_end.wait()
             return False
         return True
 
@@ -91,6 +115,8 @@ class TrioTransport:
             self._observer.closed(NO_CLOSE_FRAME, "", "closed by the client; the server did not answer the close frame")
         else:
             self._observer.closed(code, reason)
+            if self._stream is not None:
+                self._stream.tell_after_close()
 
     def abort(self) -> None:
         """Drop the socket at once."""
@@ -107,11 +133,12 @@ class TrioTransport:
                         stream = await self._open_stream()
                         websocket = await self._shake_hands(nursery, stream)
                     try:
-                        self._websocket = websocket
+                        self._websocket, self._stream = websocket, stream
                         self._observer.opened(shown, websocket.subprotocol)
                         started = True
                         task_status.started()
                         await self._read(websocket, stream)
+                        self._read_to_end.set()
                         await stream.ended.wait()
                     finally:
                         await trio.aclose_forcefully(stream)
@@ -121,7 +148,7 @@ class TrioTransport:
             if not isinstance(error, Exception):
                 raise
             if not started:
-                raise _explain(error, shown, self._observer.limits.connect_timeout) from None
+                raise _explain(error, self._observer, shown) from None
             self._observer.closed(NO_CLOSE_FRAME, "", f"the connection broke: {describe_os_error(error)}")
 
     async def _open_stream(self) -> _WatchedStream:
@@ -181,30 +208,44 @@ class TrioTransport:
             try:
                 message = await websocket.get_message()
             except ConnectionClosed as error:
-                self._ended(error, stream.sent_close_code)
+                self._ended(error, stream.scanner)
+                stream.tell_after_close()
                 return
+            stream.scanner.read()
             if isinstance(message, str):
                 observer.text(message.encode("utf-8"))
             else:
                 observer.binary(bytes(message))
             observer.flush()
 
-    def _ended(self, error: ConnectionClosed, sent_code: int | None) -> None:
+    def _ended(self, error: ConnectionClosed, scanner: FrameScanner) -> None:
         observer = self._observer
         code = error.reason.code if error.reason is not None else NO_CLOSE_FRAME
         reason = (error.reason.reason if error.reason is not None else None) or ""
         if observer.closing_by_client:
             return  # `close` knows the code that was asked for, and whether it was answered
-        if (sent_code == _MESSAGE_TOO_BIG and code != sent_code) or reason.startswith("Exceeded maximum message size"):
+        if scanner.too_big:
             observer.malformed(None, 0, f"a message larger than the limit of {observer.limits.max_message_bytes} bytes")
             observer.closed(_MESSAGE_TOO_BIG, "message too big", "closed by the client")
+        elif code == _INVALID_DATA and _CLOSE_FRAME_REFUSED in reason:
+            observer.closed(code, "invalid UTF-8", f"closed by the client: {CLOSE_REASON_NOT_UTF8}")
         elif code == _INVALID_DATA and "utf-8" in reason.lower():
-            observer.malformed(None, 0, f"invalid UTF-8: {reason}")
+            refused = scanner.first_unread()
+            if refused is not None:
+                observer.text(bytes(refused.payload))
             observer.closed(code, "invalid UTF-8", "closed by the client")
         elif code == _PROTOCOL_ERROR and reason:
             observer.closed(code, reason, f"closed by the client: {reason}")
         else:
             observer.closed(code, reason)
+
+
+def _close_frame(code: int, reason: bytes) -> bytes:
+    """A client's close frame. RFC 6455, section 5.5.1."""
+    mask = os.urandom(4)
+    payload = code.to_bytes(2, "big") + reason
+    masked = bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
+    return bytes([0x88, 0x80 | len(payload)]) + mask + masked
 
 
 @asynccontextmanager
@@ -223,13 +264,14 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return error
 
 
-def _explain(error: BaseException, shown: str, seconds: float) -> ConnectionFailedError:
+def _explain(error: BaseException, observer: Observer, shown: str) -> ConnectionFailedError:
     match error:
         case trio.TooSlowError():
+            seconds = observer.limits.connect_timeout
             return ConnectionFailedError(f"cannot connect to {shown}: no answer within {seconds:g} s")
         case ConnectionRejected():
             body = (error.body or b"")[:_BODY_EXCERPT].decode("utf-8", "replace")
-            return HandshakeRejectedError(shown, error.status_code, body)
+            return HandshakeRejectedError(shown, error.status_code, observer.recorder.redaction.text(body))
         case trio.BrokenResourceError():
             cause = error.__cause__
             why = str(cause) if isinstance(cause, ssl.SSLError) else "the connection broke"

@@ -1,5 +1,6 @@
 """What other tools captured: server-sent events as text, and JSON lines of any shape."""
 
+import codecs
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,7 +117,10 @@ def read_lines(
     count = 0
     try:
         with open_recording(path) as stream:
+            first = True
             while line := stream.readline(MAX_LINE_BYTES + 1):
+                if first:
+                    first, line = False, line.removeprefix(codecs.BOM_UTF8)
                 if len(line) > MAX_LINE_BYTES:
                     raise RecordingError(
                         f"the line is longer than {MAX_LINE_BYTES} bytes", source=str(path), line=count + 1

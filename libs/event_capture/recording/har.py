@@ -7,6 +7,7 @@ field `_webSocketMessages`: `type` (send or receive), `time` (seconds in Chrome,
 
 import base64
 import binascii
+import heapq
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +23,8 @@ from event_capture.records import Direction, Kind, Record
 DEFAULT_MAX_BYTES: Final = 512 * 1024 * 1024
 _EXTRA: Final = "_eventCapture"
 """Custom field with what HAR has no place for, so that an exported recording comes back as it was."""
+_Placed = tuple[int | None, Record]
+"""A record, and its place in the recording where that is known."""
 _TEXT: Final = 1
 _BINARY: Final = 2
 
@@ -29,7 +32,8 @@ _BINARY: Final = 2
 def read_har(
     source: Path | str, *, redaction: Redaction | None = None, max_bytes: int = DEFAULT_MAX_BYTES
 ) -> Iterator[Record]:
-    """Records of all WebSockets in a HAR file, connection by connection.
+    """Records of all WebSockets in a HAR file, in the order in which they came: a file of ours knows it, another tool's
+    messages have times.
 
     Args:
         source: the file.
@@ -41,30 +45,38 @@ def read_har(
     """
     path = Path(source)
     redaction = redaction if redaction is not None else Redaction()
-    found = False
+    connections = []
     for number, entry in enumerate(_entries(path, max_bytes), start=1):
         messages = _messages(path, entry)
-        if not messages and _EXTRA not in entry:
-            continue
-        found = True
-        for record in _connection(entry, messages, f"har#{number}", redaction):
-            yield redaction.apply(record, msgspec.json.encode(record))
-    if not found:
+        if messages or _EXTRA in entry:
+            connections.append(list(_connection(entry, messages, f"har#{number}", redaction)))
+    if not connections:
         raise RecordingError(
             "no WebSocket messages in it",
             source=str(path),
             fix="save it with content: in Chrome `Save all as HAR with content`, in Playwright `record_har_content`",
         )
+    ordered = all(place is not None for connection in connections for place, _ in connection)
+    for _, record in heapq.merge(*connections, key=_place if ordered else _time):
+        yield redaction.apply(record, msgspec.json.encode(record))
+
+
+def _place(placed: _Placed) -> int:
+    return placed[0] or 0
+
+
+def _time(placed: _Placed) -> int:
+    return placed[1].monotonic_ns
 
 
 def render_har(records: Iterable[Record]) -> bytes:
     """A recording as a HAR file: one entry per connection, readable by browsers' developer tools."""
     entries: dict[str, dict[str, Any]] = {}
-    for record in records:
+    for place, record in enumerate(records):
         entry = entries.get(record.connection)
         if entry is None:
             entry = entries[record.connection] = _new_entry(record)
-        _add(entry, record)
+        _add(entry, record, place)
     log = {
         "version": "1.2",
         "creator": {"name": "streamproof", "version": "1"},
@@ -113,11 +125,16 @@ def _messages(path: Path, entry: dict[str, Any]) -> list[Any]:
 
 def _connection(
     entry: dict[str, Any], messages: list[Any], default_name: str, redaction: Redaction
-) -> Iterator[Record]:
+) -> Iterator[_Placed]:
     extra = entry.get(_EXTRA)
     if isinstance(extra, dict) and isinstance(extra.get("records"), list):
-        yield from _own(extra["records"])
-        return
+        yield from _own(extra["records"], extra.get("places"))
+    else:
+        for record in _foreign(entry, messages, default_name, redaction):
+            yield None, record
+
+
+def _foreign(entry: dict[str, Any], messages: list[Any], default_name: str, redaction: Redaction) -> Iterator[Record]:
     start = moment_ns(entry.get("startedDateTime")) or 0
     request = entry.get("request")
     url = request.get("url") if isinstance(request, dict) else None
@@ -163,11 +180,15 @@ def _message(message: dict[str, Any], connection: str, monotonic: int, wall: int
     )
 
 
-def _own(records: list[Any]) -> Iterator[Record]:
+def _own(records: list[Any], places: Any) -> Iterator[_Placed]:
     try:
-        yield from msgspec.convert(records, list[Record])
+        own = msgspec.convert(records, list[Record])
+        known = msgspec.convert(places, list[int] | None)
     except msgspec.ValidationError as error:
         raise RecordingError(f"{_EXTRA}: not records: {error}") from None
+    if known is not None and len(known) != len(own):
+        raise RecordingError(f"{_EXTRA}: {len(own)} records and {len(known)} places")
+    yield from zip(known if known is not None else [None] * len(own), own, strict=True)
 
 
 def _new_entry(record: Record) -> dict[str, Any]:
@@ -188,12 +209,13 @@ def _new_entry(record: Record) -> dict[str, Any]:
         "timings": {"send": 0, "wait": 0, "receive": 0},
         "_resourceType": "websocket",
         "_webSocketMessages": [],
-        _EXTRA: {"start_ns": record.monotonic_ns, "records": []},
+        _EXTRA: {"start_ns": record.monotonic_ns, "records": [], "places": []},
     }
 
 
-def _add(entry: dict[str, Any], record: Record) -> None:
+def _add(entry: dict[str, Any], record: Record, place: int) -> None:
     extra = entry[_EXTRA]
+    extra["places"].append(place)
     extra["records"].append(msgspec.to_builtins(record))
     entry["time"] = (record.monotonic_ns - extra["start_ns"]) / 1e6
     if record.kind in (Kind.EVENT, Kind.MALFORMED):

@@ -5,7 +5,6 @@ for the compressed form, a zstd stream (RFC 8878) that is flushed block by block
 """
 
 import io
-import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,12 +27,26 @@ _decode = msgspec.json.Decoder(Record).decode
 
 
 def encode_record(record: Record) -> bytes:
-    """Write one record as a line of JSON, newline excluded."""
+    """Write one record as a line of JSON, newline excluded. Whatever is written can be read again.
+
+    Half of a surrogate pair, which UTF-8 has no bytes for, is written out as the text of its escape (`\\ud800`).
+    """
     try:
         return _encode(record)
-    except (OverflowError, UnicodeEncodeError, RecursionError):
-        # Integers beyond 64 bits and lone surrogates: the standard library writes what msgspec will not.
-        return json.dumps(msgspec.structs.asdict(record), separators=(",", ":")).encode("ascii")
+    except UnicodeEncodeError:
+        return _encode(_writable(msgspec.to_builtins(record)))
+
+
+def _writable(value: Any) -> Any:
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode("utf-8")
+        case dict():
+            return {_writable(key): _writable(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_writable(inner) for inner in value]
+        case _:
+            return value
 
 
 def decode_record(line: bytes | str) -> Record:
@@ -145,15 +158,18 @@ class RecordingWriter:
 
     Raises:
         RecordingWriteError: the file cannot be opened, or a write fails (a full disk).
+        RecordingError: the file exists and is no recording.
     """
 
     def __init__(self, path: Path | str) -> None:
+        from event_capture.recording.mending import mend  # which reads and writes recordings
+
         self.path = Path(path)
         self.compressed = self.path.suffix == ZSTD_SUFFIX
         self._buffer = bytearray()
         self._compressor = zstandard.ZstdCompressor().compressobj() if self.compressed else None
         try:
-            self._end_broken_line()
+            mend(self.path)
             self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise RecordingWriteError(f"{self.path}: cannot be opened: {error.strerror or error}") from None
@@ -208,21 +224,3 @@ class RecordingWriter:
                 view = view[os.write(self._file, view) :]
         except OSError as error:
             raise RecordingWriteError(f"{self.path}: cannot be written: {error.strerror or error}") from None
-
-    def _end_broken_line(self) -> None:
-        """Remove the half line that a crash left, so that the next record does not become its second half."""
-        if self.compressed or not self.path.exists() or self.path.stat().st_size == 0:
-            return
-        with self.path.open("r+b") as file:
-            size = file.seek(0, os.SEEK_END)
-            kept = size
-            while kept > 0:
-                start = max(0, kept - _BUFFER_BYTES)
-                file.seek(start)
-                found = file.read(kept - start).rfind(b"\n")
-                if found >= 0:
-                    kept = start + found + 1
-                    break
-                kept = start
-            if kept < size:
-                file.truncate(kept)

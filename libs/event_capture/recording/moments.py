@@ -35,7 +35,13 @@ def moment_ns(value: Any) -> int | None:
     return None
 
 
+_EARLIEST_NS: Final = -62_135_596_800 * 1_000_000_000
+_LATEST_NS: Final = 253_402_300_800 * 1_000_000_000 - 1
+"""The years 1 to 9999: others have no RFC 3339 form."""
+
+
 def format_moment(wall_ns: int) -> str:
-    """A moment as RFC 3339 in UTC, with milliseconds."""
+    """A moment as RFC 3339 in UTC, with milliseconds. One beyond what can be written becomes the nearest that can."""
+    wall_ns = min(max(wall_ns, _EARLIEST_NS), _LATEST_NS)
     moment = datetime.fromtimestamp(wall_ns // 1_000_000_000, tz=UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{wall_ns // 1_000_000 % 1000:03d}Z"

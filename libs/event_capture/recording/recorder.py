@@ -124,6 +124,10 @@ class Recorder:
         number = next(self._names)
         return f"{user}#{number}" if user else f"connection#{number}"
 
+    def hide(self, *secrets: str) -> None:
+        """From now on, keep these values (tokens, keys) out of every record. See `Redaction`."""
+        self.redaction = self.redaction.hiding(*secrets)
+
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with every record from now on, at once and in order. Returns what ends it.
 

@@ -1,16 +1,14 @@
 """A recording turned into what a server does: wait for the client's message, send, close. Pure."""
 
-import base64
-import binascii
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, final
 
-import msgspec
-
 from event_capture.dialect import Dialect
 from event_capture.errors import RecordingError
 from event_capture.records import Direction, Kind, Record
+from event_capture.replay.encoding import message_of
+from event_capture.wire import Wire, wire_of
 
 DEFAULT_MAX_RECORDS: Final = 1_000_000
 DEFAULT_NAME_PATHS: Final = ("type", "event")
@@ -57,6 +55,7 @@ class ConnectionScript:
     user: str
     subprotocol: str | None = None
     steps: tuple[Step, ...] = field(default=())
+    wire: Wire = Wire.WEBSOCKET
 
 
 def scripts_of(
@@ -64,11 +63,13 @@ def scripts_of(
     *,
     name_of: Callable[[Any], str] | None = None,
     max_records: int = DEFAULT_MAX_RECORDS,
+    wire: Wire | None = None,
 ) -> list[ConnectionScript]:
     """One script per recorded connection, in the order in which they opened.
 
     Args:
         records: the recording.
+        wire: what the server is to speak; by default, on each connection, what was spoken when it was recorded.
         name_of: reads a sent message's name; by default its `type` or `event`.
         max_records: most records taken: a script is held in memory.
 
@@ -81,7 +82,7 @@ def scripts_of(
         if count >= max_records:
             raise RecordingError(f"more than {max_records} records are too many to replay; cut the recording")
         if record.connection not in building:
-            building[record.connection] = _Building(record)
+            building[record.connection] = _Building(record, wire)
         building[record.connection].add(record, name_of)
     scripts = [built.script() for built in building.values()]
     if not any(isinstance(step, Emit | Close) for script in scripts for step in script.steps):
@@ -99,7 +100,9 @@ def default_name_of(data: Any) -> str:
 
 
 class _Building:
-    def __init__(self, first: Record) -> None:
+    def __init__(self, first: Record, wire: Wire | None) -> None:
+        self._wanted = wire
+        self._wire = wire if wire is not None else Wire.WEBSOCKET
         self._connection = first.connection
         self._user = first.user
         self._last_ns = first.monotonic_ns
@@ -114,12 +117,14 @@ class _Building:
             return
         if record.kind is Kind.OPEN:
             self._subprotocol = record.data.get("subprotocol") if isinstance(record.data, dict) else None
+            self._wire = self._wanted if self._wanted is not None else wire_of(record.data)
         elif record.kind is Kind.CLOSE:
             self._close(delay, record)
         elif record.direction is Direction.SENT:
-            self._steps.append(Await(name_of(record.data)))
+            if self._wire is not Wire.SSE:  # there, the client has said what it has to say when it connects
+                self._steps.append(Await(name_of(record.data)))
         else:
-            message = _message(record)
+            message = message_of(record, self._wire)
             if message is not None:
                 self._steps.append(Emit(delay, message))
 
@@ -135,17 +140,4 @@ class _Building:
         self._steps.append(Close(delay, named, str(data.get("reason") or "")))
 
     def script(self) -> ConnectionScript:
-        return ConnectionScript(self._connection, self._user, self._subprotocol, tuple(self._steps))
-
-
-def _message(record: Record) -> str | bytes | None:
-    if record.kind is Kind.EVENT:
-        return msgspec.json.encode(record.data).decode("utf-8")
-    if isinstance(record.data, str):
-        return record.data
-    if isinstance(record.data, dict) and isinstance(record.data.get("base64"), str):
-        try:
-            return base64.b64decode(record.data["base64"], validate=True)
-        except binascii.Error:
-            return None
-    return None
+        return ConnectionScript(self._connection, self._user, self._subprotocol, tuple(self._steps), self._wire)

@@ -8,13 +8,14 @@ from typing import Any, Final, final
 
 import anyio
 import anyio.abc
-import msgspec
 from anyio.abc import TaskStatus
 
 from event_capture.drivers.background import Background
 from event_capture.errors import ConnectionFailedError
 from event_capture.replay.script import Await, Close, ConnectionScript, Emit, default_name_of
-from event_capture.replay.socket import ClientGoneError, ServerSocket
+from event_capture.replay.sessions import Session, read_head, refuse, session_of, wire_asked_for
+from event_capture.replay.socket import ClientGoneError
+from event_capture.wire import Wire
 
 _HANDSHAKE_SECONDS: Final = 10.0
 _CLOSE_SECONDS: Final = 2.0
@@ -66,7 +67,8 @@ class ReplayStatistics:
 
 @final
 class ReplayServer:
-    """Plays scripts to clients. The n-th client gets the n-th script; after the last comes the first again.
+    """Plays scripts to clients. Of those who speak the same wire, the n-th client gets the n-th script; after the last
+    comes the first again.
 
     Args:
         scripts: what to play; see `scripts_of`.
@@ -86,7 +88,10 @@ class ReplayServer:
         if not scripts:
             raise ValueError("scripts: empty, so there is nothing to replay")
         self.statistics = ReplayStatistics()
-        self._scripts = itertools.cycle(scripts)
+        self._wires = tuple(dict.fromkeys(script.wire for script in scripts))
+        self._scripts = {
+            wire: itertools.cycle([script for script in scripts if script.wire is wire]) for wire in self._wires
+        }
         self._pace = pace if pace is not None else Pace()
         self._name_of = name_of if name_of is not None else default_name_of
         self._places = anyio.CapacityLimiter(max_connections)
@@ -94,7 +99,8 @@ class ReplayServer:
     async def serve(
         self, host: str = "127.0.0.1", port: int = 0, *, task_status: TaskStatus[str] = anyio.TASK_STATUS_IGNORED
     ) -> None:
-        """Serve until cancelled. Reports the address, `ws://host:port/ws`, when it accepts connections.
+        """Serve until cancelled. Reports the address when it accepts connections: `ws://host:port/ws`, and
+        `http://host:port/` when the first connection of the recording is one of Socket.IO or server-sent events.
 
         Raises:
             ConnectionFailedError: the port cannot be bound.
@@ -106,38 +112,50 @@ class ReplayServer:
         async with listener:
             bound = listener.extra(anyio.abc.SocketAttribute.local_port)  # noqa: S610  anyio's method, not Django's
             shown = f"[{host}]" if ":" in host else host
-            task_status.started(f"ws://{shown}:{bound}/ws")
+            plain = self._wires[0] is Wire.WEBSOCKET
+            task_status.started(f"ws://{shown}:{bound}/ws" if plain else f"http://{shown}:{bound}/")
             await listener.serve(self._handle)
 
     async def _handle(self, stream: anyio.abc.SocketStream) -> None:
         async with stream, self._places:
-            script = next(self._scripts)
-            socket = ServerSocket(stream, prefer=script.subprotocol)
             with suppress(ClientGoneError):
-                with anyio.move_on_after(_HANDSHAKE_SECONDS) as shaking:
-                    await socket.accept()
-                if shaking.cancelled_caught:
-                    return
-                self.statistics.connections += 1
-                await self._play(socket, script)
+                session: Session | None = None
+                with anyio.move_on_after(_HANDSHAKE_SECONDS):
+                    head = await read_head(stream)
+                    asked = wire_asked_for(head)
+                    if asked not in self._scripts:
+                        await refuse(stream, asked, self._wires)
+                        return
+                    script = next(self._scripts[asked])
+                    shaking = session_of(stream, head, script)
+                    await shaking.begin()
+                    session = shaking
+                if session is not None:
+                    self.statistics.connections += 1
+                    await self._play(session, script)
 
-    async def _play(self, socket: ServerSocket, script: ConnectionScript) -> None:
+    async def _play(self, session: Session, script: ConnectionScript) -> None:
         heard, messages = anyio.create_memory_object_stream[str](_HEARD)
         async with anyio.create_task_group() as tasks, heard, messages:
 
             async def listen() -> None:
                 with suppress(ClientGoneError):
                     while True:
-                        name = self._name_of(_decoded(await socket.receive()))
+                        name = self._name_of(await session.receive())
                         try:
                             heard.send_nowait(name)
                         except anyio.WouldBlock:
                             self.statistics.unexpected += 1
                 tasks.cancel_scope.cancel()
 
+            async def keep_alive() -> None:
+                with suppress(ClientGoneError):
+                    await session.keep_alive()
+
             tasks.start_soon(listen)
+            tasks.start_soon(keep_alive)
             with suppress(ClientGoneError):
-                await self._steps(socket, script, messages)
+                await self._steps(session, script, messages)
                 self.statistics.finished += 1
                 if script.steps and isinstance(script.steps[-1], Close):
                     await anyio.sleep(_CLOSE_SECONDS)  # for the client's close frame; `listen` ends this earlier
@@ -146,7 +164,7 @@ class ReplayServer:
             tasks.cancel_scope.cancel()
 
     async def _steps(
-        self, socket: ServerSocket, script: ConnectionScript, messages: anyio.abc.ObjectReceiveStream[str]
+        self, session: Session, script: ConnectionScript, messages: anyio.abc.ObjectReceiveStream[str]
     ) -> None:
         start, recorded = anyio.current_time(), 0.0
         for step in script.steps:
@@ -158,21 +176,14 @@ class ReplayServer:
                 case Emit(delay, message):
                     recorded += delay
                     await self._pace.wait(start, recorded)
-                    await socket.send(message)
+                    await session.send(message)
                     self.statistics.sent += 1
                 case Close(delay, code, reason):
                     recorded += delay
                     await self._pace.wait(start, recorded)
                     if code is None:
                         raise ClientGoneError  # the recorded connection broke off; so does this one
-                    await socket.close(code, reason)
-
-
-def _decoded(message: str | bytes) -> Any:
-    try:
-        return msgspec.json.decode(message)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
+                    await session.close(code, reason)
 
 
 @asynccontextmanager

@@ -29,10 +29,14 @@ class ServerSocket:
         stream: the TCP stream.
         prefer: the subprotocol to choose when the client offers it; None chooses none.
         max_size: largest message that is read, in bytes.
+        received: what has been read of the stream already.
     """
 
-    def __init__(self, stream: anyio.abc.ByteStream, *, prefer: str | None = None, max_size: int = 2**20) -> None:
+    def __init__(
+        self, stream: anyio.abc.ByteStream, *, prefer: str | None = None, max_size: int = 2**20, received: bytes = b""
+    ) -> None:
         self._stream = stream
+        self._received = received
 
         self.offered: tuple[str, ...] = ()
         """Subprotocols that the client offered."""
@@ -109,7 +113,7 @@ class ServerSocket:
 
     async def _read(self) -> list[object]:
         try:
-            data = await self._stream.receive()
+            data, self._received = self._received or await self._stream.receive(), b""
         except anyio.EndOfStream:
             self._protocol.receive_eof()
         except _GONE:

@@ -3,13 +3,16 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from websockets.sync.server import ServerConnection, serve
 
 import event_capture.__main__
 from event_capture.blocking import blocking_replay
@@ -97,6 +100,158 @@ def test_a_turn_that_does_not_end_exits_with_4_and_keeps_the_recording(tmp_path:
     assert len(list(read_recording(tmp_path / "x.jsonl"))) >= 3
 
 
+@contextmanager
+def silent_server() -> Iterator[tuple[str, socket.socket]]:
+    """A server whose connections come about and that never answers. Yields its address without scheme."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}", listener
+
+
+@contextmanager
+def websocket_server(talk: Callable[[ServerConnection], None]) -> Iterator[str]:
+    """A WebSocket server in a thread. Yields its address without scheme."""
+    with serve(talk, "127.0.0.1", 0, close_timeout=0.5) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.socket.getsockname()[1]}"
+        server.shutdown()
+        thread.join(20)
+
+
+def listen_only(connection: ServerConnection) -> None:
+    for _ in connection:
+        pass
+
+
+def close_at_once(connection: ServerConnection) -> None:
+    connection.close(4401, "no token")
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("options", [(), ("-m", "hi")], ids=["listening", "talking"])
+def test_no_connection_in_the_given_time_exits_with_3(tmp_path: Path, backend: str, options: tuple[str, ...]) -> None:
+    output = tmp_path / "x.jsonl"
+    with silent_server() as (address, _):
+        finished = streamproof(
+            "record", f"ws://{address}/", "-o", output, "--for", "0.2", "--backend", backend, *options
+        )
+    assert finished.returncode == 3
+    assert finished.stderr == f"streamproof: cannot connect to ws://{address}/: no connection within 0.2 s\n"
+    assert not output.exists()
+
+
+def test_no_socketio_session_in_the_given_time_exits_with_3(tmp_path: Path) -> None:
+    with websocket_server(listen_only) as address:
+        finished = streamproof(
+            "record", f"http://{address}/", "-o", tmp_path / "x.jsonl", "--wire", "socketio", "--for", "0.3"
+        )
+    assert finished.returncode == 3
+    assert "no connection within 0.3 s" in finished.stderr
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_server_that_closes_before_everything_is_sent_exits_with_3(tmp_path: Path, backend: str) -> None:
+    messages = [option for number in range(200) for option in ("--send", json.dumps({"type": "x", "n": number}))]
+    with websocket_server(close_at_once) as address:
+        finished = streamproof(
+            "record", f"ws://{address}/", "-o", tmp_path / "x.jsonl", "--backend", backend, *messages
+        )
+    assert finished.returncode == 3
+    assert "has ended (code 4401 'no token', closed by the server)" in finished.stderr
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("options", [("--count", "1"), ("--until", "welcome")])
+def test_a_limit_stops_a_turn_that_goes_on(tmp_path: Path, backend: str, options: tuple[str, ...]) -> None:
+    def answer(connection: ServerConnection) -> None:
+        for _ in connection:
+            connection.send('{"type":"welcome"}')
+
+    output = tmp_path / "x.jsonl"
+    with websocket_server(answer) as address:
+        finished = streamproof(
+            "record", f"ws://{address}/", "-o", output, "--send", ASKED, "--backend", backend, *options
+        )
+        assert finished.returncode == 0, finished.stderr
+
+    def welcome_and_answer(connection: ServerConnection) -> None:
+        connection.send('{"type":"welcome"}')
+        for _ in connection:
+            connection.send('{"type":"agent_started"}')
+
+    turn = tmp_path / "turn.jsonl"
+    until = ("--count", "2") if "--count" in options else ("--until", "agent_started")
+    with websocket_server(welcome_and_answer) as address:
+        finished = streamproof("record", f"ws://{address}/", "-o", turn, "-m", "hi", "--backend", backend, *until)
+    assert finished.returncode == 0, finished.stderr
+    closed = list(read_recording(turn))[-1]
+    assert (closed.data["code"], closed.note) == (1006, "cut off by the client")
+
+
+def interrupted(address: str, output: Path, ready: Callable[[], object], *options: str) -> tuple[int, str]:
+    """Exit status and words of a recording that gets Ctrl-C when `ready` returns."""
+    command = [sys.executable, event_capture.__main__.__file__, "record", address, "-o", str(output), *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+        ready()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=50)
+    return process.returncode, said
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_ctrl_c_ends_the_wait_for_a_connection(tmp_path: Path, backend: str) -> None:
+    with silent_server() as (address, listener):
+        clients: list[socket.socket] = []
+
+        def ready() -> None:
+            client, _ = listener.accept()
+            clients.append(client)
+            client.recv(1)  # the handshake's request: whoever sends it listens for signals
+
+        status, said = interrupted(f"ws://{address}/", tmp_path / "x.jsonl", ready, "--backend", backend)
+        clients[0].close()
+    assert (status, said) == (3, f"streamproof: cannot connect to ws://{address}/: it was interrupted\n")
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_ctrl_c_ends_a_turn_and_leaves_a_recording_that_is_cut(tmp_path: Path, backend: str) -> None:
+    asked = threading.Event()
+
+    def talk(connection: ServerConnection) -> None:
+        connection.send('{"type":"welcome"}')
+        for _ in connection:
+            asked.set()
+
+    output = tmp_path / "x.jsonl"
+    with websocket_server(talk) as address:
+        options = ("-m", "hi", "--turn-timeout", "600", "--backend", backend)
+        status, said = interrupted(f"ws://{address}/", output, lambda: asked.wait(50), *options)
+    assert status == 4, said
+    assert [record.data.get("code") for record in read_recording(output) if record.kind is Kind.CLOSE] == [1006]
+
+
+def test_text_that_the_terminal_cannot_show_is_shown_as_far_as_it_can(tmp_path: Path) -> None:
+    good = a_recording(tmp_path / "good.jsonl")
+    command = [sys.executable, event_capture.__main__.__file__, "check", str(good)]
+    finished = subprocess.run(
+        command, capture_output=True, env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"}, timeout=50, check=False
+    )
+    assert finished.returncode in (0, 4), finished.stderr
+    assert finished.stderr == b""
+    assert b"WEBSOCKET EVENT VALIDATION REPORT" in finished.stdout
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("sample", ["socketio_chat", "openai_responses"])
+def test_a_sample_of_another_wire_is_replayed_and_recorded_over_it(tmp_path: Path, sample: str, backend: str) -> None:
+    recording, output = tmp_path / "sample.jsonl", tmp_path / "again.jsonl"
+    assert streamproof("sample", sample, "-o", recording).returncode == 0
+    wire = ("socketio", "-m", "Hello Aria!") if sample == "socketio_chat" else ("sse", "--send", '{"input":"hi"}')
+    with replay_process(recording, "--time", "virtual", "--backend", backend) as url:
+        finished = streamproof("record", url, "-o", output, "--backend", backend, "-c", sample, "--wire", *wire)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
 def test_no_connection_exits_with_3_in_one_line_and_leaves_no_file(tmp_path: Path) -> None:
     finished = streamproof("record", "ws://127.0.0.1:1/", "-o", tmp_path / "x.jsonl")
     assert finished.returncode == 3
@@ -111,6 +266,14 @@ def test_no_connection_exits_with_3_in_one_line_and_leaves_no_file(tmp_path: Pat
         (["record", "ws://127.0.0.1:1/", "-o", "x.jsonl", "--token-env", "NOT_SET_ANYWHERE"], "is not set"),
         (["record", "ws://127.0.0.1:1/", "-o", "x.jsonl", "-H", "nonsense"], "write it like 'Name: value'"),
         (["record", "ws://127.0.0.1:1/", "-o", "x.jsonl", "--ca", "none.pem"], "No such file"),
+        (["record", "ws://[::1/", "-o", "x.jsonl"], "cannot connect to ws://[::1/: Invalid IPv6 URL"),
+        (["record", "ws://[::1/", "-o", "x.jsonl", "-m", "hi", "--backend", "trio"], "Invalid IPv6 URL"),
+        (["record", "http://[::1/", "-o", "x.jsonl", "--wire", "socketio"], "Invalid IPv6 URL"),
+        (["record", "http://[::1/", "-o", "x.jsonl", "--wire", "sse"], "Invalid IPv6 URL"),
+        (["record", "ws://127.0.0.1:1/", "-o", "x.jsonl", "--subprotocol", "a b"], "'a b' is no name of a subprotocol"),
+        (["record", "ws://127.0.0.1:1/", "-o", "x.jsonl", "-H", "X: \u20ac"], "the value of header X holds"),
+        (["record", "ws://127.0.0.1:1/", "-o", "x.jsonl", "--send", "bad\udcff"], "--send: character 4 is not UTF-8"),
+        (["record", "ws://127.0.0.1:1/", "-o", "x.jsonl", "-m", "bad\udcff"], "--message: character 4 is not UTF-8"),
         (["record", "http://127.0.0.1:1/", "-o", "x.jsonl", "--wire", "socketio", "--send", "x"], "cannot connect"),
         (["replay", "none.jsonl"], "none.jsonl: cannot be read"),
         (["import", "none.har", "-o", "x.jsonl"], "none.har: cannot be read"),

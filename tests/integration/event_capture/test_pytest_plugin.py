@@ -1,6 +1,7 @@
 """The plugin in pytest runs of its own: with pytest alone, with pytest-asyncio, with anyio."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -104,11 +105,22 @@ def test_capture_report_keeps_the_recording_and_a_page_per_contract(tmp_path: Pa
     a_recording(tmp_path / "good.jsonl")
     status, output = run(tmp_path, ALONE_TEST, "--capture-report=reports", *ALONE)
     assert status == 0, output
-    names = sorted(path.name for path in (tmp_path / "reports").iterdir())
-    assert names == ["test_it.py_test_turn.agent_turn.html", "test_it.py_test_turn.jsonl"]
-    recorded = list(read_recording(tmp_path / "reports" / "test_it.py_test_turn.jsonl"))
-    assert recorded[-1].kind is Kind.CLOSE
-    assert "agent_completed" in (tmp_path / "reports" / names[0]).read_text()
+    page, recording = sorted((tmp_path / "reports").iterdir())
+    assert re.fullmatch(r"test_it\.py_test_turn-[0-9a-f]{8}\.agent_turn\.html", page.name)
+    assert recording.name == page.name.replace(".agent_turn.html", ".jsonl")
+    assert list(read_recording(recording))[-1].kind is Kind.CLOSE
+    assert "agent_completed" in page.read_text()
+
+
+def test_each_test_has_a_recording_of_its_own_however_alike_their_names_are(tmp_path: Path) -> None:
+    a_recording(tmp_path / "good.jsonl")
+    names = ["a/b", "a_b", "a b", "a:b", "ä", "ö", "x" * 200, "x" * 201]
+    test = f"import pytest\n@pytest.mark.parametrize('name', {names!r}, ids={names!r})\n" + ALONE_TEST.replace(
+        "(event_capture)", "(event_capture, name)"
+    ).lstrip("\n")
+    status, output = run(tmp_path, test, "--capture-report=reports", *ALONE)
+    assert status == 0, output
+    assert len(list((tmp_path / "reports").glob("*.jsonl"))) == len(names)
 
 
 def test_a_test_that_captures_nothing_leaves_nothing(tmp_path: Path) -> None:

@@ -5,10 +5,14 @@ import pytest
 
 from event_capture.dialect import Dialect
 from event_capture.drivers import connect
+from event_capture.drivers.socketio import connect_socketio
+from event_capture.drivers.sse import connect_sse
+from event_capture.errors import ConnectionFailedError
 from event_capture.recording import Recorder
 from event_capture.records import Direction, Kind, Record
 from event_capture.replay import VIRTUAL, Pace, ReplayServer, replaying, scripts_of
 from event_capture.tester import ChatTester
+from event_capture.wire import Wire
 
 pytestmark = pytest.mark.anyio
 
@@ -26,6 +30,15 @@ def record(
     return Record(
         monotonic_ns=ns, wall_ns=ns, connection=connection, kind=kind, direction=direction, data=data, note=note
     )
+
+
+async def until_closed(recorder: Recorder) -> None:
+    closed = anyio.Event()
+    recorder.subscribe(lambda item: closed.set() if item.kind is Kind.CLOSE else None)
+    if any(item.kind is Kind.CLOSE for item in recorder.records()):
+        return
+    with anyio.fail_after(60):
+        await closed.wait()
 
 
 def a_turn(connection: str = "c", *, gap: float = 0.0, close: Record | None = None) -> list[Record]:
@@ -156,6 +169,118 @@ async def test_another_dialect_names_the_messages_to_wait_for() -> None:
         await tester.send_raw({"kind": "something else"})
         await tester.send("")
         assert (await tester.wait_for_completion(30)).data == {"kind": "answer"}
+
+
+SOCKETIO_OPEN = {"url": "ws://x/socket.io/?EIO=4&transport=websocket", "subprotocol": None}
+
+
+def a_session(*, namespace: dict[str, str] | None = None) -> list[Record]:
+    """A recorded Socket.IO session with everything that its events may hold."""
+    asked: dict[str, object] = {"event": "chat_message", "data": {"content": "hi"}, **(namespace or {})}
+    came: list[dict[str, object]] = [
+        {"event": "chat_chunk", "data": {"content": "one"}},
+        {"event": "pair", "data": ["a", {"b": 1}]},
+        {"event": "list_of_one", "data": [["a"]]},
+        {"event": "nothing", "data": None},
+        {"event": "chat_complete", "data": "ä"},
+    ]
+    return [
+        record(0, SOCKETIO_OPEN, kind=Kind.OPEN),
+        record(0, asked, direction=Direction.SENT),
+        *(record(0, {**data, **(namespace or {})}) for data in came),
+        record(0, '42["broken', kind=Kind.MALFORMED, note="not a Socket.IO packet"),
+        record(
+            0,
+            {"code": 1000, "reason": "the server disconnected namespace /"},
+            kind=Kind.CLOSE,
+            note="closed by the server",
+        ),
+    ]
+
+
+@pytest.mark.parametrize("namespace", ["/", "/chat"])
+async def test_a_socketio_session_is_replayed_to_a_socketio_client(namespace: str) -> None:
+    original = a_session(namespace={"namespace": namespace} if namespace != "/" else None)
+    recorder = Recorder()
+    async with (
+        replaying(scripts_of(original), pace=VIRTUAL) as (url, server),
+        connect_socketio(url, recorder=recorder, namespace=namespace) as connection,
+    ):
+        assert url.startswith("http://")
+        await connection.send({"event": "another"})
+        await connection.send({"event": "chat_message", "data": {"content": "hi"}})
+        await until_closed(recorder)
+    assert server.statistics.unexpected == 1
+    came = [
+        (item.kind, item.data)
+        for item in recorder.records()
+        if item.direction is Direction.RECEIVED and item.kind is not Kind.OPEN
+    ]
+    expected = [(item.kind, item.data) for item in original[2:]]
+    if namespace != "/":  # the packet that ends a session says of which namespace
+        expected[-1] = (Kind.CLOSE, {"code": 1000, "reason": "the server disconnected namespace /chat"})
+    assert came == expected
+
+
+def a_stream(*, close: Record | None = None) -> list[Record]:
+    """A recorded stream of server-sent events with everything that its events may hold."""
+    came: list[object] = [
+        {"type": "response.created", "id": 1},
+        {"event": "chunk", "data": {"text": "a"}, "id": "7"},
+        {"event": "message", "data": "[DONE]", "id": "7"},
+        {"event": "message", "data": "two\nlines", "id": "7"},
+        {"event": "message", "data": "42", "id": "7"},
+        {"event": "message", "data": 42, "id": "7"},
+        {"choices": []},
+        {"event": "x"},
+    ]
+    return [
+        record(0, {"url": "http://x/", "subprotocol": None, "protocol": "sse", "status": 200}, kind=Kind.OPEN),
+        record(0, {"prompt": "hi"}, direction=Direction.SENT),
+        *(record(0, data) for data in came),
+        record(0, '{"a":1,"a":2}', kind=Kind.MALFORMED, note="the key 'a' stands twice in one object"),
+        close or record(0, {"code": 1000, "reason": ""}, kind=Kind.CLOSE, note="closed by the server"),
+    ]
+
+
+async def played_over_sse(original: list[Record]) -> list[Record]:
+    recorder = Recorder()
+    async with (
+        replaying(scripts_of(original), pace=VIRTUAL) as (url, _),
+        connect_sse(url, recorder=recorder, body={"prompt": "hi"}),
+    ):
+        await until_closed(recorder)
+    return [item for item in recorder.records() if item.direction is Direction.RECEIVED]
+
+
+async def test_a_stream_of_server_sent_events_is_replayed_over_http() -> None:
+    original = [item for item in a_stream() if item.direction is Direction.RECEIVED]
+    came = await played_over_sse(a_stream())
+    assert [(item.kind, item.data) for item in came[1:]] == [(item.kind, item.data) for item in original[1:]]
+
+
+async def test_a_stream_that_broke_off_breaks_off_again() -> None:
+    close = record(0, {"code": 1006, "reason": ""}, kind=Kind.CLOSE, note="the connection was lost")
+    assert (await played_over_sse(a_stream(close=close)))[-1].data["code"] == 1006
+
+
+async def test_a_client_that_speaks_another_wire_is_told_which_one_it_is() -> None:
+    async with replaying(scripts_of(a_session()), pace=VIRTUAL) as (url, _):
+        with pytest.raises(ConnectionFailedError, match="this replay speaks socketio, not websocket"):
+            async with connect(url.replace("http:", "ws:")):
+                pass
+        with pytest.raises(ConnectionFailedError, match="this replay speaks socketio, not sse"):
+            async with connect_sse(url):
+                pass
+
+
+async def test_a_recording_is_replayed_over_another_wire_when_asked() -> None:
+    scripts = scripts_of(a_stream(), wire=Wire.WEBSOCKET)
+    recorder = Recorder()
+    async with replaying(scripts, pace=VIRTUAL) as (url, _), connect(url, recorder=recorder) as connection:
+        await connection.send({"prompt": "hi"})
+        await until_closed(recorder)
+    assert {"choices": []} in [item.data for item in recorder.records()]
 
 
 async def test_nothing_to_replay_is_refused() -> None:

@@ -13,7 +13,7 @@ import uvicorn
 from event_capture.dialect import Dialect
 from event_capture.drivers import Connection, ConnectionLimits
 from event_capture.drivers.socketio import connect_socketio
-from event_capture.errors import ConnectionFailedError
+from event_capture.errors import BadInputError, ConnectionFailedError
 from event_capture.recording import Recorder
 from event_capture.records import Direction, Kind, Record
 from event_capture.tester import ChatTester
@@ -50,7 +50,8 @@ def chat_app() -> Any:
         await server.emit("chat_complete", {"session_id": data["session_id"]}, to=sid)
 
     async def whoami(sid: str) -> None:
-        await server.emit("you_are", server.get_environ(sid).get("HTTP_AUTHORIZATION"), to=sid)
+        said = server.get_environ(sid).get("HTTP_AUTHORIZATION")
+        await server.emit("you_are", {"said": said, "letters": len(said)}, to=sid)
 
     async def blob(sid: str) -> None:
         await server.emit("blob", {"bytes": b"\x00\x01"}, to=sid)
@@ -128,11 +129,11 @@ async def test_a_tester_chats_over_socketio(socketio_url: str) -> None:
         assert sent == [{"event": "chat_message", "data": {"content": "one two", "session_id": "s1"}}]
 
 
-async def test_a_token_travels_in_the_header(socketio_url: str) -> None:
+async def test_a_token_travels_in_the_header_and_its_echo_is_redacted(socketio_url: str) -> None:
     recorder = Recorder()
     async with connect_socketio(socketio_url, recorder=recorder, token="secret") as connection:
         answer = await ask_for(connection, {"event": "whoami"}, "you_are")
-    assert answer.data["data"] == "Bearer secret"
+    assert answer.data["data"] == {"said": "Bearer [redacted]", "letters": len("Bearer secret")}
 
 
 async def test_every_heartbeat_of_the_server_is_answered() -> None:
@@ -218,7 +219,8 @@ async def test_broken_packets_are_recorded_and_the_session_lives_on() -> None:
         await stream.send(text_frame('0{"sid":"x","upgrades":[],"pingInterval":25000,"pingTimeout":20000}'))
         await stream.receive()
         await stream.send(text_frame('40{"sid":"y"}'))
-        for packet in ("x", "", '42{"not":"a list"}', '42["broken', '42["a",{"k":1,"k":2}]', "49", "42[]"):
+        unreadable = ('42["a","\\ud800"]', '42["\\ud800"]', '42["a",1e999]')
+        for packet in ("x", "", '42{"not":"a list"}', '42["broken', '42["a",{"k":1,"k":2}]', "49", "42[]", *unreadable):
             await stream.send(text_frame(packet))
         await stream.send(text_frame(b"\x01", opcode=0x2))
         await stream.send(text_frame('42["fine",{"k":1}]') + close_frame(1000))
@@ -235,4 +237,18 @@ async def test_broken_packets_are_recorded_and_the_session_lives_on() -> None:
         await until(recorder, "fine")
         tasks.cancel_scope.cancel()
     kinds = [record.kind for record in recorder.records() if record.kind in (Kind.EVENT, Kind.MALFORMED)]
-    assert kinds == [Kind.MALFORMED] * 8 + [Kind.EVENT]
+    assert kinds == [Kind.MALFORMED] * 11 + [Kind.EVENT]
+
+
+async def test_an_address_that_cannot_be_read_is_a_clear_error() -> None:
+    with pytest.raises(ConnectionFailedError, match="Invalid IPv6 URL"):
+        async with connect_socketio("http://[::1/"):
+            pass
+
+
+async def test_what_cannot_be_sent_is_refused_before_it_is_recorded(socketio_url: str) -> None:
+    recorder = Recorder()
+    async with connect_socketio(socketio_url, recorder=recorder) as connection:
+        with pytest.raises(BadInputError, match="cannot be written as JSON"):
+            await connection.send({"event": "chat_message", "data": "\ud800"})
+    assert [record for record in recorder.records() if record.direction is Direction.SENT] == []

@@ -1,14 +1,18 @@
 """A captured stream of server-sent events, from servers that behave and servers that do not."""
 
+from typing import Any
+
 import anyio
 import anyio.abc
 import pytest
 
+from event_capture.dialect import Dialect
 from event_capture.drivers import ConnectionLimits
 from event_capture.drivers.sse import connect_sse
-from event_capture.errors import ConnectionFailedError, HandshakeRejectedError
+from event_capture.errors import BadInputError, ConnectionFailedError, HandshakeRejectedError
 from event_capture.recording import Recorder
 from event_capture.records import Direction, Kind, Record
+from event_capture.tester import ChatTester
 from integration.event_capture.raw_server import Script, raw_server, read_request, read_until_end
 
 pytestmark = pytest.mark.anyio
@@ -162,3 +166,48 @@ async def test_sending_on_a_stream_is_refused() -> None:
     async with raw_server(script) as url, connect_sse(url.replace("ws:", "http:")) as connection:
         with pytest.raises(ValueError, match="goes one way"):
             await connection.send({"type": "ping"})
+
+
+async def test_invalid_utf8_is_recorded_as_malformed_and_the_stream_goes_on() -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
+        await read_request(stream)
+        await stream.send(HEAD + chunk(b'data: {"type":"\xff"}\n\ndata: {"type":"b"}\n\n') + b"0\r\n\r\n")
+        await read_until_end(stream)
+
+    _, broken, event, _ = await capture(script)
+    assert (broken.kind, broken.data, broken.note) == (Kind.MALFORMED, '{"type":"\\xff"}', "invalid UTF-8")
+    assert event.data == {"type": "b"}
+
+
+@pytest.mark.parametrize(
+    ("url", "settings", "reason"),
+    [
+        ("http://[::1/", {}, "Invalid IPv6 URL"),
+        ("http://127.0.0.1:1/", {"token": "SEK\nRIT"}, "the value of header Authorization holds what no header may"),
+    ],
+)
+async def test_a_request_that_cannot_be_made_is_refused_without_its_secret(
+    url: str, settings: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ConnectionFailedError, match=reason) as caught:
+        async with connect_sse(url, **settings):
+            pass
+    assert "SEK" not in str(caught.value)
+
+
+async def test_a_tester_waits_for_events_of_a_stream() -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
+        await read_request(stream)
+        await stream.send(HEAD + chunk(b'data: {"type":"agent_completed"}\n\n') + b"0\r\n\r\n")
+        await read_until_end(stream)
+
+    async with raw_server(script) as url:
+        address = url.replace("ws:", "http:")
+        async with ChatTester(address, dialect=Dialect(ready=None), open_connection=connect_sse) as tester:
+            assert (await tester.wait_for_completion(30)).data == {"type": "agent_completed"}
+
+
+async def test_subprotocols_are_refused_because_http_has_none() -> None:
+    with pytest.raises(BadInputError, match="subprotocols: a stream of server-sent events has none"):
+        async with connect_sse("http://127.0.0.1:1/", subprotocols=["a"]):
+            pass

@@ -2,6 +2,7 @@
 
 import ssl
 from pathlib import Path
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -9,7 +10,13 @@ import anyio.to_thread
 import pytest
 
 from event_capture.drivers import Connection, ConnectionLimits, connect
-from event_capture.errors import ConnectionEndedError, ConnectionFailedError, HandshakeRejectedError, SendTimeoutError
+from event_capture.errors import (
+    BadInputError,
+    ConnectionEndedError,
+    ConnectionFailedError,
+    HandshakeRejectedError,
+    SendTimeoutError,
+)
 from event_capture.recording import Recorder, read_recording
 from event_capture.records import Direction, Kind, Record
 from integration.event_capture.certificate import client_context, server_context
@@ -186,6 +193,81 @@ async def test_bytes_after_the_close_frame_are_recorded() -> None:
     records = list(recorder.records())
     assert [record.kind for record in records] == [Kind.OPEN, Kind.CLOSE, Kind.MALFORMED]
     assert records[2].size == len(text_frame(WELCOME))
+
+
+@pytest.mark.parametrize("piece", [1, 5, 1000])
+async def test_bytes_after_the_close_frame_are_recorded_whatever_packet_they_come_in(piece: int) -> None:
+    behind = text_frame('{"a":1}')
+    stream = text_frame(WELCOME) + close_frame(1000, "bye") + behind
+    counted = 0
+    arrived = anyio.Event()
+
+    def look(record: Record) -> None:
+        nonlocal counted
+        counted += record.size if record.note.endswith("bytes after the close frame") else 0
+        if counted == len(behind):
+            arrived.set()
+
+    async def script(stream_of: anyio.abc.ByteStream) -> None:
+        await shake_hands(stream_of)
+        for at in range(0, len(stream), piece):
+            await stream_of.send(stream[at : at + piece])
+        await read_until_end(stream_of)
+
+    recorder = Recorder()
+    recorder.subscribe(look)
+    async with raw_server(script) as url, connect(url, recorder=recorder):
+        with anyio.fail_after(60):
+            await arrived.wait()
+    kinds = [record.kind for record in recorder.records()]
+    assert kinds[:4] == [Kind.OPEN, Kind.EVENT, Kind.CLOSE, Kind.MALFORMED]
+
+
+async def test_bytes_after_a_close_frame_in_the_packet_of_the_handshake_are_recorded() -> None:
+    behind = text_frame('{"a":1}')
+
+    async def script(stream: anyio.abc.ByteStream) -> None:
+        await shake_hands(stream, trailing=text_frame(WELCOME) + close_frame(1000) + behind)
+        await read_until_end(stream)
+
+    recorder = Recorder()
+    arrived = anyio.Event()
+    recorder.subscribe(lambda record: arrived.set() if record.size == len(behind) else None)
+    async with raw_server(script) as url, connect(url, recorder=recorder):
+        with anyio.fail_after(60):
+            await arrived.wait()
+    kinds = [record.kind for record in recorder.records()]
+    assert kinds == [Kind.OPEN, Kind.EVENT, Kind.CLOSE, Kind.MALFORMED]
+
+
+async def test_a_frame_that_announces_more_than_it_could_ever_hold_closes_with_1009() -> None:
+    endless = b"\x81\x7f" + (2**62).to_bytes(8, "big")
+    records = await capture(text_frame(WELCOME) + endless)
+    assert [record.kind for record in records] == [Kind.OPEN, Kind.EVENT, Kind.MALFORMED, Kind.CLOSE]
+    assert records[2].note == "a message larger than the limit of 16777216 bytes"
+    assert records[3].data == {"code": 1009, "reason": "message too big"}
+
+
+async def test_fragments_that_add_up_to_more_than_the_limit_close_with_1009() -> None:
+    first, second = text_frame("x" * 600, fin=False), text_frame("x" * 600, opcode=0x0)
+    records = await capture(first, second, limits=ConnectionLimits(max_message_bytes=1000))
+    assert [record.kind for record in records] == [Kind.OPEN, Kind.MALFORMED, Kind.CLOSE]
+    assert records[2].data["code"] == 1009
+
+
+async def test_a_close_frame_whose_reason_is_no_utf8_is_an_end_with_1007_and_no_message() -> None:
+    records = await capture(text_frame((1000).to_bytes(2, "big") + b"\xff", opcode=0x8))
+    assert [record.kind for record in records][:2] == [Kind.OPEN, Kind.CLOSE]
+    assert records[1].data == {"code": 1007, "reason": "invalid UTF-8"}
+    assert records[1].note == "closed by the client: the reason in the close frame is not UTF-8"
+
+
+async def test_invalid_utf8_in_fragments_keeps_its_excerpt() -> None:
+    fragments = text_frame(b'{"a":"\xff', fin=False) + text_frame(b'"}', opcode=0x0)
+    records = await capture(text_frame(WELCOME) + fragments + text_frame(WELCOME))
+    assert [record.kind for record in records] == [Kind.OPEN, Kind.EVENT, Kind.MALFORMED, Kind.CLOSE]
+    assert (records[2].data, records[2].size) == ('{"a":"\\xff"}', 9)
+    assert records[2].note == "invalid UTF-8: invalid start byte"
 
 
 async def test_a_lost_connection_is_recorded_with_code_1006() -> None:
@@ -370,12 +452,97 @@ async def test_nobody_listening_is_an_error_that_says_so() -> None:
         ("127.0.0.1:80", "looks like ws://host:port/path"),
         ("ws:///path", "looks like ws://host:port/path"),
         ("ws://127.0.0.1:99999/", "[Pp]ort"),
+        ("ws://[::1/", "Invalid IPv6 URL"),
+        ("ws://me:pw@[::1/?token=hidden", r"connect to ws://\[::1/: Invalid"),
+        ("ws://127.0.0.1/\udcff", "the address is not UTF-8"),
     ],
 )
 async def test_a_wrong_address_says_what_is_wrong(url: str, reason: str) -> None:
     with pytest.raises(ConnectionFailedError, match=reason):
         async with connect(url):
             pass
+
+
+@pytest.mark.parametrize(
+    ("url", "resource"),
+    [
+        ("/é ü?x=ß&y=%20", "/%C3%A9%20%C3%BC?x=%C3%9F&y=%20"),
+        ("?a=b#fragment", "/ws?a=b"),
+    ],
+)
+async def test_an_address_is_quoted_alike_on_both_event_loops(url: str, resource: str) -> None:
+    requests: list[bytes] = []
+
+    async def script(stream: anyio.abc.ByteStream) -> None:
+        requests.append(await shake_hands(stream))
+        await stream.send(close_frame(1000))
+        await read_until_end(stream)
+
+    async with raw_server(script) as base:
+        wanted = base.removesuffix("/ws") + url if url.startswith("/") else base + url
+        async with connect(wanted):
+            pass
+    assert requests[0].partition(b"\r\n")[0] == f"GET {resource} HTTP/1.1".encode()
+
+
+async def test_user_info_in_an_address_is_a_header_and_in_no_record() -> None:
+    requests: list[bytes] = []
+
+    async def script(stream: anyio.abc.ByteStream) -> None:
+        requests.append(await shake_hands(stream))
+        await stream.send(close_frame(1000))
+        await read_until_end(stream)
+
+    recorder = Recorder()
+    async with raw_server(script) as url, connect(url.replace("//", "//me:p%40w@"), recorder=recorder):
+        await until_closed(recorder)
+    assert b": Basic bWU6cEB3" in requests[0]
+    assert "p%40w" not in next(recorder.records()).data["url"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"subprotocols": ["a b"]}, "'a b' is no name of a subprotocol"),
+        ({"subprotocols": ["bearer.SEK RIT"]}, r"'bearer\.\[redacted\]' is no name of a subprotocol"),
+        ({"token": "SEK\nRIT"}, "the value of header Authorization holds what no header may"),
+        ({"token": "SEKRIT\ud800"}, "the value of header Authorization holds what no header may"),
+        ({"headers": {"X": "SEKRIT\u20ac"}}, "the value of header X holds what no header may"),
+        ({"headers": {"a b": "c"}}, "'a b' is no name of a header"),
+    ],
+)
+async def test_a_handshake_that_cannot_be_said_is_refused_without_its_secret(
+    settings: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ConnectionFailedError, match=reason) as caught:
+        async with connect("ws://127.0.0.1:1/", **settings):
+            pass
+    assert "SEK" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ("bad\ud800", "character 3 is half of a surrogate pair"),
+        ({"x": "\ud800"}, "cannot be written as JSON"),
+        ({"x": object()}, "cannot be written as JSON"),
+    ],
+)
+async def test_what_cannot_be_sent_is_refused_before_it_is_recorded(message: Any, reason: str) -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
+        await shake_hands(stream)
+        await stream.receive()
+        await stream.send(close_frame(1000))
+        await read_until_end(stream)
+
+    recorder = Recorder()
+    async with raw_server(script) as url, connect(url, recorder=recorder) as connection:
+        with pytest.raises(BadInputError, match=reason):
+            await connection.send(message)
+        await connection.send({"type": "fine"})
+        await until_closed(recorder)
+    sent = [record.data for record in recorder.records() if record.direction is Direction.SENT]
+    assert sent == [{"type": "fine"}]
 
 
 async def one_turn(stream: anyio.abc.ByteStream) -> None:

@@ -13,6 +13,7 @@ from event_capture.recording import RecordingWriter, decode_record, encode_recor
 from event_capture.records import Direction, Kind, Record
 
 texts = st.text(max_size=20)
+any_texts = st.text(st.characters(), max_size=20)  # halves of surrogate pairs, too
 datas = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
@@ -48,6 +49,14 @@ def test_a_record_survives_its_line(item: Record) -> None:
     line = encode_record(item)
     assert b"\n" not in line
     assert decode_record(line) == item
+
+
+@settings(deadline=None)
+@given(any_texts, any_texts)
+def test_every_line_that_is_written_can_be_read(key: str, value: str) -> None:
+    written = decode_record(encode_record(record(1, {key: [value]})))
+    shown = {key.encode("utf-8", "backslashreplace").decode(): [value.encode("utf-8", "backslashreplace").decode()]}
+    assert written.data == shown
 
 
 @settings(deadline=None)
@@ -117,11 +126,53 @@ def test_a_compressed_file_cut_anywhere_gives_a_beginning_of_it(
         assert found
 
 
+@pytest.mark.parametrize("name", ["r.jsonl", "r.jsonl.zst"])
+@settings(deadline=None, max_examples=30)
+@given(where=st.floats(0.0, 1.0))
+def test_appending_after_a_crash_keeps_every_record_that_could_be_read(
+    tmp_path_factory: pytest.TempPathFactory, name: str, where: float
+) -> None:
+    path = tmp_path_factory.mktemp("crash") / name
+    with RecordingWriter(path) as writer:
+        for number in range(20):
+            writer.write_block(encode_record(record(number)) + b"\n")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * where)])
+    readable = list(read_recording(path))
+    write(path, [record(99)])
+    assert list(read_recording(path)) == [*readable, record(99)]
+    assert [each.name for each in path.parent.iterdir()] == [name]
+
+
 def test_appending_after_a_crash_drops_the_half_line(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_bytes(encode_record(record(1)) + b"\n" + encode_record(record(2))[:-5])
     write(path, [record(3)])
     assert list(read_recording(path)) == [record(1), record(3)]
+
+
+def test_a_whole_compressed_recording_is_not_rewritten(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl.zst"
+    write(path, [record(1)])
+    before = path.read_bytes()
+    write(path, [record(2)])
+    assert path.read_bytes().startswith(before)
+
+
+def test_a_mended_recording_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl.zst"
+    write(path, [record(1)])
+    path.write_bytes(path.read_bytes()[:-1])
+    write(path, [record(2)])
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_what_is_no_recording_is_not_appended_to(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl.zst"
+    path.write_bytes(b"plainly not compressed")
+    with pytest.raises(RecordingError, match="not a zstd stream"):
+        RecordingWriter(path)
+    assert path.read_bytes() == b"plainly not compressed"
 
 
 def test_a_broken_line_in_the_middle_is_named_by_its_number(tmp_path: Path) -> None:

@@ -65,7 +65,32 @@ def test_sent_binary_and_broken_messages_keep_what_they_are(tmp_path: Path) -> N
 def test_each_websocket_of_an_archive_is_a_connection(tmp_path: Path) -> None:
     path = tmp_path / "x.har"
     path.write_bytes(har(websocket(message("{}")), {"request": {"url": "http://x"}}, websocket(message("{}"))))
-    assert [record.connection for record in read_har(path)] == ["har#1", "har#1", "har#3", "har#3"]
+    assert sorted(record.connection for record in read_har(path)) == ["har#1", "har#1", "har#3", "har#3"]
+
+
+def test_messages_of_several_websockets_come_in_the_order_of_their_times(tmp_path: Path) -> None:
+    path = tmp_path / "x.har"
+    later = CHROME_TIME + 100_000
+    first = websocket(*(message("{}", time=later + second) for second in (0, 2, 4)))
+    second = websocket(*(message("{}", time=later + second) for second in (1, 3, 5)))
+    path.write_bytes(har(first, second))
+    times = [record.monotonic_ns for record in read_har(path)]
+    assert times == sorted(times)
+    assert [record.connection for record in read_har(path)][2:] == ["har#1", "har#2"] * 3
+
+
+def test_an_archive_of_ours_whose_places_do_not_fit_is_a_clear_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.har"
+    record = Record(monotonic_ns=0, wall_ns=0, connection="c", data={"type": "a"})
+    path.write_bytes(render_har([record]).replace(b'"places": [\n      0\n     ]', b'"places": [0, 1]'))
+    with pytest.raises(RecordingError, match="1 records and 2 places"):
+        list(read_har(path))
+
+
+def test_a_wall_clock_beyond_the_calendar_is_exported_at_its_end() -> None:
+    record = Record(monotonic_ns=0, wall_ns=10**30, connection="c", data={"type": "a"})
+    entry = msgspec.json.decode(render_har([record]))["log"]["entries"][0]
+    assert entry["startedDateTime"] == "9999-12-31T23:59:59.999Z"
 
 
 def test_messages_that_playwright_put_into_a_file_of_their_own_are_found(tmp_path: Path) -> None:
@@ -158,8 +183,7 @@ def test_a_recording_exported_as_har_comes_back_as_it_was(
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "trip.har"
     path.write_bytes(render_har(written))
-    by_connection = sorted(written, key=lambda record: [item.connection for item in written].index(record.connection))
-    assert list(read_har(path)) == by_connection
+    assert list(read_har(path)) == written
 
 
 def test_an_exported_archive_has_the_fields_that_browsers_write() -> None:
@@ -196,6 +220,12 @@ def test_lines_that_are_events_are_taken_as_they_are(tmp_path: Path) -> None:
     first, second = read_lines(path)
     assert first.data == {"type": "RUN_STARTED", "timestamp": 1795000000000}
     assert second.monotonic_ns - first.monotonic_ns == pytest.approx(250_000_000, abs=10)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"type":"a"}\n{"type":"b"}\n')
+    assert [record.data for record in read_lines(path)] == [{"type": "a"}, {"type": "b"}]
 
 
 def test_lines_that_wrap_events_are_unwrapped_by_their_shape(tmp_path: Path) -> None:

@@ -47,6 +47,17 @@ def test_memory_is_bounded_whatever_comes(chunks: list[bytes]) -> None:
     assert all(len(data.encode()) <= 40 for _, data, broken in parse(*chunks, max_event_bytes=40) if not broken)
 
 
+def test_bytes_that_are_no_utf8_break_their_event_and_no_other() -> None:
+    broken = [("", "a\\xff", "invalid UTF-8"), ("", "ä", "")]
+    assert parse(b"data: a\xff\n\ndata: \xc3\xa4\n\n") == broken
+    assert parse(b": \xff\ndata: ok\n\n") == [("", "ok", "")]
+    assert parse(b"id: \xff\ndata: a\n\ndata: b\n\n") == [("", "a", "invalid UTF-8"), ("", "b", "")]
+
+
+def test_an_event_counts_its_bytes_also_those_that_are_no_utf8() -> None:
+    assert [event.size for event in SseParser().feed(b"data: \xff\xfe\n\n")] == [10]
+
+
 def test_comments_and_unknown_fields_are_ignored() -> None:
     assert parse(b": keep-alive\n\ndata: a\nretry: 5\nwhat: x\n\n") == [("", "a", "")]
 
