@@ -6,7 +6,6 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from event_capture.checker.plan import scope_of
 from event_capture.contract import AnyClause, Contract
 from event_capture.contract.clauses import speak_duration
 from event_capture.records import Direction, Kind, Record
@@ -70,7 +69,7 @@ def _canonical(clause: AnyClause, contract: Contract) -> AnyClause:
         and all(isinstance(each, str) for each in value)
         and name not in ("by", "key", "keeping", "owner")
     }
-    return replace(clause, scope=scope_of(contract, clause), **sorted_names)
+    return replace(clause, scope=contract.scope_of(clause), **sorted_names)
 
 
 def _subject(clause: AnyClause) -> tuple[Any, ...]:
