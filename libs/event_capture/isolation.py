@@ -6,24 +6,32 @@
     report = canaries.search(records, vocabulary)
     assert report.isolated, report.explain()
 
-A canary counts wherever it stands in what a user receives: in any field, as a key, in a frame that is no JSON, and
-across the pieces of a text that is streamed in deltas.
+A canary counts wherever it stands in what a user receives: in any field, as a key, in a frame that is no JSON, in the
+reason of a close, as base64, escaped or percent-encoded, and across the pieces of a text that is streamed in deltas,
+whatever comes between them. What cannot be searched is named, and then nothing is proven.
 """
 
+import re
 import secrets
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, Final
 
 from msgspec import Struct
 
+from event_capture.drivers.frames import EXCERPT_CHARACTERS
+from event_capture.needles import Needles, Tails, texts_of
+from event_capture.recording.redaction import MARKER
 from event_capture.records import Direction, Kind, Record
 from event_capture.vocabulary.model import Vocabulary
 from event_capture.vocabulary.pointer import format_pointer, getter
 
 MAX_LEAKS: Final = 1_000
-"""Most leaks that are listed; more are counted."""
-MAX_TAILS: Final = 100_000
-"""Most places whose ends are remembered to find a canary that is cut in two."""
+"""Most leaks, and most records that were not searched, that are listed; more are counted."""
+_MAX_IDS: Final = 16
+"""Most ids of one event by which the pieces of its texts are told apart."""
+_ID_DEPTH: Final = 3
+_ID: Final = re.compile(r"(?:.*[_-])?(?:id|index)|.*(?:Id|ID|Index)")
 
 
 class Leak(Struct, frozen=True, kw_only=True):
@@ -42,6 +50,13 @@ class Leak(Struct, frozen=True, kw_only=True):
     """`canary`, or the id that belongs to another user."""
 
 
+class Gap(Struct, frozen=True, kw_only=True):
+    """A record that could not be searched, or not all of it."""
+
+    index: int
+    why: str
+
+
 class IsolationReport(Struct, frozen=True, kw_only=True):
     """What a search found."""
 
@@ -55,11 +70,14 @@ class IsolationReport(Struct, frozen=True, kw_only=True):
     """Users with a canary, of whom the recording holds no stream."""
     events: int
     """Events searched."""
+    gaps: tuple[Gap, ...] = ()
+    """Records that could not be searched, or not all of them."""
+    gap_count: int = 0
 
     @property
     def isolated(self) -> bool:
-        """No leak, and no user for whom the search was empty; anything less is no proof."""
-        return not (self.leaks or self.unseen or self.unsearched) and len(self.users) > 1
+        """No leak, nothing left unsearched, and no user for whom the search was empty; anything less is no proof."""
+        return not (self.leaks or self.unseen or self.unsearched or self.gaps) and len(self.users) > 1
 
     def explain(self) -> str:
         """The report in a few lines."""
@@ -73,6 +91,9 @@ class IsolationReport(Struct, frozen=True, kw_only=True):
             lines.append(f"{self.leak_count - 20} more leaks")
         lines += [f"the canary of {user} never came back, so nothing was proven for {user}" for user in self.unseen]
         lines += [f"the recording has no stream of {user}" for user in self.unsearched]
+        lines += [f"record {gap.index} was not searched: {gap.why}" for gap in self.gaps[:20]]
+        if self.gap_count > 20:  # as many as a person reads
+            lines.append(f"{self.gap_count - 20} more records were not searched")
         if len(self.users) < 2:  # nobody to leak to
             lines.append("fewer than two users: nothing to leak to")
         return "\n".join(lines)
@@ -98,7 +119,7 @@ class Canaries:
         """
         search = _Search(self._of, vocabulary)
         for index, record in enumerate(records):
-            if record.user and record.direction is Direction.RECEIVED and record.kind in (Kind.EVENT, Kind.MALFORMED):
+            if record.direction is Direction.RECEIVED and record.kind is not Kind.OPEN:
                 search.see(index, record)
         return IsolationReport(
             users=tuple(search.users),
@@ -107,17 +128,23 @@ class Canaries:
             unseen=tuple(user for user in self._of if user in search.users and user not in search.own),
             unsearched=tuple(user for user in self._of if user not in search.users),
             events=search.events,
+            gaps=tuple(search.gaps),
+            gap_count=search.gap_count,
         )
 
 
 class _Search:
     def __init__(self, canaries: dict[str, str], vocabulary: Vocabulary) -> None:
-        self.owners = {canary: user for user, canary in canaries.items()}
-        self.longest = max(map(len, self.owners), default=0)
+        self.needles = Needles({canary: user for user, canary in canaries.items()})
+        self.tails = Tails(self.needles)
+        pairs = (pair.by for pair in vocabulary.pairs.values())
+        self.known_ids = [(steps, getter((steps,))) for steps in (*vocabulary.thread, *vocabulary.run, *pairs)]
         self.users: dict[str, None] = {}
         self.own: set[str] = set()
         self.leaks: list[Leak] = []
         self.leak_count = 0
+        self.gaps: list[Gap] = []
+        self.gap_count = 0
         self.events = 0
         self.name = getter(vocabulary.event)
         roles = (("user_id", "user"), ("thread_id", "thread"), ("run_id", "run"))
@@ -127,30 +154,47 @@ class _Search:
             if (places := vocabulary.place(role))
         ]
         self.ids: dict[tuple[str, Any], str] = {}
-        self.tails: dict[tuple[str, Any, str], str] = {}
 
     def see(self, index: int, record: Record) -> None:
-        self.events += 1
+        if not record.user:
+            if record.kind is not Kind.CLOSE:
+                self.gap(index, "it does not say who received it")
+            return
         self.users[record.user] = None
-        name = self.name(record.data) if record.kind is Kind.EVENT else None
-        for pointer, text in _texts(record.data, ()):
-            self.text(index, record, name, pointer, text)
+        if record.kind is Kind.CLOSE:
+            self.texts(index, record, None, record.data)
+            return
+        self.events += 1
+        if record.kind is Kind.MALFORMED:
+            self.texts(index, record, None, record.data)
+            if not _is_whole(record):
+                self.gap(index, f"not all of its {record.size} bytes were kept ({record.note})")
+            return
+        self.texts(index, record, self.name(record.data), record.data)
         for label, read, pointer in self.roles:
             self.cross_check(index, record, label, read(record.data), pointer)
 
-    def text(self, index: int, record: Record, name: Any, pointer: str, text: str) -> None:
-        key = (record.connection, name if isinstance(name, str) else None, pointer)
-        whole = (self.tails.get(key, "") + text).casefold()
-        for canary, owner in self.owners.items():
-            if canary not in whole:
-                continue
-            if owner == record.user:
-                self.own.add(owner)
+    def texts(self, index: int, record: Record, name: Any, data: Any) -> None:
+        known = ((steps, value) for steps, read in self.known_ids if isinstance(value := read(data), str | int))
+        ids = tuple(islice(dict.fromkeys((*known, *_ids(data))), _MAX_IDS))
+        leaks: dict[tuple[str, tuple[str, ...]], None] = {}
+        for path, place, text in texts_of(data):
+            if place is None:
+                owners = self.needles.find(text)
             else:
-                self.leak(index, record, owner, pointer, "canary")
-        if self.longest and (key in self.tails or len(self.tails) < MAX_TAILS):
-            # What was found is not found again with the next piece: a whole canary never fits into the tail.
-            self.tails[key] = whole[-(self.longest - 1) :]
+                owners = self.tails.join(text, place, user=record.user, name=name, ids=ids)
+            for owner in owners:
+                if owner == record.user:
+                    self.own.add(owner)
+                else:
+                    leaks[owner, path] = None
+        for owner, path in leaks:
+            self.leak(index, record, owner, format_pointer(path), "canary")
+
+    def gap(self, index: int, why: str) -> None:
+        self.gap_count += 1
+        if len(self.gaps) < MAX_LEAKS:
+            self.gaps.append(Gap(index=index, why=why))
 
     def cross_check(self, index: int, record: Record, label: str, value: Any, pointer: str) -> None:
         if not isinstance(value, str | int):
@@ -177,17 +221,30 @@ class _Search:
             self.leaks.append(leak)
 
 
-def _texts(value: Any, steps: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Every text in a decoded document with its pointer, keys included. Deep documents do not exhaust the stack."""
-    waiting: list[tuple[Any, tuple[str, ...]]] = [(value, steps)]
+def _ids(data: Any) -> Iterator[tuple[tuple[str, ...], str | int]]:
+    """What looks like an id in an event: where it stands, and what it is."""
+    waiting: list[tuple[Any, tuple[str, ...]]] = [(data, ())]
     while waiting:
-        item, path = waiting.pop()
-        if isinstance(item, str):
-            yield format_pointer(path), item
-        elif isinstance(item, dict):
-            for key, child in item.items():
-                inner = (*path, str(key))
-                yield format_pointer(inner) + "~key", str(key)
-                waiting.append((child, inner))
-        elif isinstance(item, list):
-            waiting.extend((child, (*path, str(place))) for place, child in enumerate(item))
+        item, path = waiting.pop(0)
+        if not isinstance(item, dict) or len(path) > _ID_DEPTH:
+            continue
+        for key, value in item.items():
+            if isinstance(value, str | int) and _ID.fullmatch(str(key)):
+                yield (*path, str(key)), value
+            elif isinstance(value, dict):
+                waiting.append((value, (*path, str(key))))
+
+
+def _is_whole(record: Record) -> bool:
+    """Everything of a frame that is no event was kept: neither cut short nor redacted."""
+    data = record.data
+    encoded = data.get("base64") if isinstance(data, dict) else None
+    if isinstance(encoded, str):
+        kept = len(encoded) * 3 // 4 - encoded.count("=")
+        return kept < EXCERPT_CHARACTERS or kept == record.size
+    if isinstance(data, str):
+        if len(data) < EXCERPT_CHARACTERS:
+            return data != MARKER
+        # Bytes that are no UTF-8 are written as several characters each: then the size tells nothing.
+        return "\\" not in data and len(data.encode("utf-8", "surrogatepass")) == record.size
+    return data is not None or not record.size

@@ -1,11 +1,15 @@
 """Proof that a stream that was interrupted and resumed is the stream that it would have been.
 
-Events count that have a place in the log of a thread: `(epoch, thread, sequence)`. What came over several connections
-is merged in the order of arrival; every place must come once, none may be left out, and what stands at each place must
-be what the uninterrupted stream has there.
+Events have a place in the log of a thread: `(epoch, thread, sequence)`. What came over several connections is merged in
+the order of arrival; in each log every place must come once, none may be left out, and what stands at each place must
+be what the uninterrupted stream has there. How the logs of several threads lie between each other is nobody's promise.
+
+Events of a thread or run without a sequence number have no place, and are compared thread by thread, in their order.
+Those that name neither (greetings, answers to pings) belong to the connection and are only counted.
 """
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import zip_longest
 from typing import Any, Final
 
@@ -16,6 +20,8 @@ from event_capture.vocabulary.model import Vocabulary
 from event_capture.vocabulary.pointer import format_pointer, getter, parse_pointer
 
 _MISSING: Final = object()
+_Log = tuple[str, str]
+"""Thread and epoch."""
 
 
 class Difference(Struct, frozen=True, kw_only=True):
@@ -41,11 +47,15 @@ class ResumeReport(Struct, frozen=True, kw_only=True):
     connections: int
     """Connections over which the interrupted stream came."""
     differences: tuple[Difference, ...]
+    unproven: str = ""
+    """Why the recordings prove nothing, whatever they have in common; empty when they do."""
+    aside: tuple[int, int] = (0, 0)
+    """Events of each recording that belong to no thread, and were not compared."""
 
     @property
     def equal(self) -> bool:
-        """The same events in the same order, each once."""
-        return not self.differences
+        """The same events in the same order, each once, and the stream was interrupted indeed."""
+        return not self.differences and not self.unproven
 
     @property
     def first(self) -> Difference | None:
@@ -54,10 +64,13 @@ class ResumeReport(Struct, frozen=True, kw_only=True):
 
     def explain(self) -> str:
         """The report in one line."""
-        if self.first is None:
-            return f"equal: {self.events} events over {self.connections} connections"
-        more = f" ({len(self.differences) - 1} more)" if len(self.differences) > 1 else ""
-        return f"{self.first.kind}: {self.first.message}{more}"
+        if self.first is not None:
+            more = f" ({len(self.differences) - 1} more)" if len(self.differences) > 1 else ""
+            return f"{self.first.kind}: {self.first.message}{more}"
+        if self.unproven:
+            return f"nothing is proven: {self.unproven}"
+        apart = f" ({self.aside[0]} and {self.aside[1]} events of no thread not compared)" if any(self.aside) else ""
+        return f"equal: {self.events} events over {self.connections} connections{apart}"
 
 
 class _Placed(Struct):
@@ -67,6 +80,28 @@ class _Placed(Struct):
     epoch: Any
     seq: Any
     data: Any
+
+    def __str__(self) -> str:
+        place = "no sequence number" if self.seq is None else f"sequence {self.seq}"
+        return f"{self.name} ({place})"
+
+
+class _Stream(Struct):
+    """The events of one recording."""
+
+    placed: list[_Placed]
+    unplaced: list[_Placed]
+    connections: int
+    aside: int
+
+    def logs(self) -> dict[_Log, list[_Placed]]:
+        """Events by log, in the order in which the logs begin, and behind them those without a place, by thread."""
+        found: dict[_Log, list[_Placed]] = {}
+        for event in self.placed:
+            found.setdefault(_key(event)[:2], []).append(event)
+        for event in self.unplaced:
+            found.setdefault((repr(event.thread), "no sequence number"), []).append(event)
+        return found
 
 
 def compare_resumed(
@@ -85,15 +120,15 @@ def compare_resumed(
         interrupted: recording of the stream that came in several connections.
         vocabulary: where names, threads, epochs and sequence numbers stand.
         ignoring: paths that may differ.
-        joining: per event name the path of a text that may come in other pieces; events that follow each other are
-            joined before they are compared, and gaps between them are not asked for.
+        joining: per event name the path of a text that may come in other pieces; events of a thread that follow each
+            other are joined before they are compared, and gaps between them are not asked for.
         same_log: both recordings are of the same events. False: they are of two turns that went alike, so ids,
-            epochs, sequence numbers and timestamps may differ.
+            epochs, sequence numbers and timestamps may differ; threads are matched in the order in which they begin.
     """
-    left, _ = _placed(uninterrupted, vocabulary)
-    right, connections = _placed(interrupted, vocabulary)
+    left, right = _read(uninterrupted, vocabulary), _read(interrupted, vocabulary)
     pieces = {name: parse_pointer(path) for name, path in (joining or {}).items()}
-    differences = _log_faults(right, pieces)
+    differences = _log_faults(right.placed, pieces)
+    right.placed = _without_repeats(right.placed)
     ignored = {parse_pointer(path) for path in ignoring}
     if not same_log:
         for role in ("user", "thread", "run", "sequence", "epoch", "timestamp"):
@@ -101,26 +136,59 @@ def compare_resumed(
         ignored.add(("id",))
     if pieces:
         ignored |= set(vocabulary.sequence) | set(vocabulary.timestamp) | {("id",)}
-    once = _without_repeats(right)
-    differences += _compare(_joined(left, pieces), _joined(once, pieces), ignored)
-    differences.sort(key=lambda each: each.index if each.index >= 0 else len(right) + 1)
-    return ResumeReport(events=len(left), connections=connections, differences=tuple(differences))
+    for one, two in _matched(left.logs(), right.logs(), same_log=same_log):
+        differences += _compare(_joined(one, pieces), _joined(two, pieces), ignored)
+    differences.sort(key=lambda each: each.index if each.index >= 0 else sys.maxsize)
+    return ResumeReport(
+        events=len(left.placed) + len(left.unplaced),
+        connections=right.connections,
+        differences=tuple(differences),
+        unproven=_unproven(left, right, vocabulary),
+        aside=(left.aside, right.aside),
+    )
 
 
-def _placed(records: Iterable[Record], vocabulary: Vocabulary) -> tuple[list[_Placed], int]:
-    name, thread = getter(vocabulary.event), getter(vocabulary.thread)
+def _unproven(left: _Stream, right: _Stream, vocabulary: Vocabulary) -> str:
+    if not vocabulary.sequence:
+        return f"the vocabulary {vocabulary.name!r} does not say where sequence numbers stand"
+    for stream, what in ((left, "uninterrupted"), (right, "interrupted")):
+        if not stream.placed:
+            return f"no event of the {what} recording has a sequence number"
+    if right.connections < 2:  # what is resumed came over one connection before and over another after
+        return "the interrupted recording has events on one connection only, so nothing was resumed"
+    return ""
+
+
+def _read(records: Iterable[Record], vocabulary: Vocabulary) -> _Stream:
+    name, thread, run = getter(vocabulary.event), getter(vocabulary.thread), getter(vocabulary.run)
     epoch, seq = getter(vocabulary.epoch), getter(vocabulary.sequence)
-    found = []
+    stream = _Stream([], [], 0, 0)
     connections: set[str] = set()
     for index, record in enumerate(records):
         if record.kind is not Kind.EVENT or record.direction is not Direction.RECEIVED:
             continue
-        place = seq(record.data)
-        if place is not None:
+        data = record.data
+        event = _Placed(index, name(data), thread(data), epoch(data), seq(data), data)
+        if event.seq is not None:
             connections.add(record.connection)
-            data = record.data
-            found.append(_Placed(index, name(data), thread(data), epoch(data), place, data))
-    return found, len(connections)
+            stream.placed.append(event)
+        elif event.thread is not None or run(data) is not None:
+            stream.unplaced.append(event)
+        else:
+            stream.aside += 1
+    stream.connections = len(connections)
+    return stream
+
+
+def _matched(
+    left: dict[_Log, list[_Placed]], right: dict[_Log, list[_Placed]], *, same_log: bool
+) -> Iterator[tuple[list[_Placed], list[_Placed]]]:
+    """Logs of the two streams that belong together."""
+    if same_log:
+        for log in dict.fromkeys((*left, *right)):
+            yield left.get(log, []), right.get(log, [])
+    else:
+        yield from zip_longest(left.values(), right.values(), fillvalue=[])
 
 
 def _key(event: _Placed) -> tuple[str, str, str]:
@@ -179,16 +247,16 @@ def _compare(left: list[_Placed], right: list[_Placed], ignored: set[tuple[str, 
     """The first place at which the streams part; what follows it would only repeat it."""
     for expected, found in zip_longest(left, right):
         if found is None:
-            what = f"{expected.name} (sequence {expected.seq}) never came"
+            what = f"{expected} never came"
             return [Difference(kind="missing", message=what, index=-1, other=expected.index, expected=expected.data)]
         if expected is None:
-            what = f"{found.name} (sequence {found.seq}) has no counterpart"
+            what = f"{found} has no counterpart"
             return [Difference(kind="extra", message=what, index=found.index, found=found.data)]
         path = _first_unlike(expected.data, found.data, ignored, ())
         if path is not None:
             want, got = getter((path,))(expected.data), getter((path,))(found.data)
             pointer = format_pointer(path)
-            what = f"{found.name} (sequence {found.seq}) differs at {pointer}: expected {want!r:.80}, found {got!r:.80}"
+            what = f"{found} differs at {pointer}: expected {want!r:.80}, found {got!r:.80}"
             return [
                 Difference(
                     kind="changed",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from event_capture.checker.layout import EPOCH, is_id, is_number
 from event_capture.checker.monitors import EVERY, Monitor
 from event_capture.contract.clauses import Isolate, Monotonic, Same, Schema, Scope
+from event_capture.contract.schemas import mismatches, validator_of
 from event_capture.vocabulary.pointer import format_pointer
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class MonotonicMonitor(Monitor[Monotonic]):
         self.gapless = clause.gapless
         self.exact = clause.strict or clause.gapless
         # A new epoch starts a new count: only sequence numbers belong to one.
-        self.by_epoch = clause.field == "seq"
+        self.by_epoch = groups.vocabulary.role_of(clause.field) == "sequence"
 
     def memory(self) -> Memory:
         return [None, -1, None, None]
@@ -259,13 +260,11 @@ class SchemaMonitor(Monitor[Schema]):
 
     def __init__(self, clause: Schema, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
-        from jsonschema import Draft202012Validator
-
         self.watched = clause.event
-        self.validator = Draft202012Validator(clause.schema)
+        self.validator = validator_of(clause.schema)
 
     def see(self, scope: Instance, event: Event) -> None:
-        for count, error in enumerate(self.validator.iter_errors(event.data)):
+        for count, error in enumerate(mismatches(self.validator, event.data)):
             if count == self.max_errors:
                 break
             pointer = format_pointer(tuple(str(step) for step in error.absolute_path))

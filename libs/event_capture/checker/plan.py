@@ -46,7 +46,7 @@ from event_capture.contract.clauses import (
 )
 from event_capture.contract.model import Contract
 from event_capture.errors import ContractError
-from event_capture.vocabulary.model import FIELD_ROLES, Alternatives, Vocabulary
+from event_capture.vocabulary.model import Alternatives, Vocabulary
 from event_capture.vocabulary.pointer import format_pointer, parse_pointer
 
 _UNHEARD: Final = "\0"
@@ -72,8 +72,8 @@ class Groups:
         return self.bits.setdefault(frozenset(names), NEVER << (len(self.bits) + 1))
 
     def field(self, name: str) -> int:
-        """Place of a field among an event's values: `seq` and its like by role, others by path."""
-        role = FIELD_ROLES.get(name)
+        """Place of a field among an event's values: those that have a role by role, others by path."""
+        role = self.vocabulary.role_of(name)
         if role in ID_ROLES:
             return USER + ID_ROLES.index(role)
         if role in NUMBER_ROLES:
@@ -96,7 +96,7 @@ class Groups:
         return bool(self._alternatives(name))
 
     def _alternatives(self, name: str) -> Alternatives:
-        role = FIELD_ROLES.get(name)
+        role = self.vocabulary.role_of(name)
         return self.vocabulary.place(role) if role else (parse_pointer(name),)
 
 
@@ -211,7 +211,7 @@ class Plan:
         self.monitors: list[Monitor[Any]] = []
         names: dict[str, None] = dict.fromkeys((*vocabulary.events, *vocabulary.begins, *vocabulary.ends))
         for index, clause in enumerate(contract.clauses):
-            monitor = build_monitor(clause, index, scope_of(contract, clause), self.groups)
+            monitor = build_monitor(clause, index, contract.scope_of(clause), self.groups)
             self.monitors.append(monitor)
             names |= dict.fromkeys((*clause.events(), *(monitor.watched or ())))
         self.by_index = tuple(self.monitors)
@@ -229,7 +229,7 @@ class Plan:
         mentioned = {
             name
             for clause in contract.clauses
-            if scope_of(contract, clause) is Scope.RUN
+            if contract.scope_of(clause) is Scope.RUN
             for name in clause.events()
             if not name.startswith("sent:")
         }
@@ -237,13 +237,6 @@ class Plan:
         """Events that belong to a run even when they carry no run id."""
         self.needs_data = any(isinstance(monitor, SchemaMonitor) for monitor in self.monitors)
         """Clauses look at whole payloads, not only at the fields that the plan knows."""
-
-
-def scope_of(contract: Contract, clause: Clause) -> Scope:
-    """What a clause is about one of. Messages of the client come before a run begins, so they are never part of one."""
-    if clause.scope is None and contract.scope is Scope.RUN and any(n.startswith("sent:") for n in clause.events()):
-        return Scope.CONNECTION
-    return contract.scope_of(clause)
 
 
 _SIMPLE: Final[dict[type[Clause], type[Monitor[Any]]]] = {

@@ -11,7 +11,6 @@ from itertools import pairwise
 from typing import Any, Final
 
 from event_capture.checker.field_monitors import comparable
-from event_capture.checker.plan import scope_of
 from event_capture.contract.clauses import (
     After,
     Clause,
@@ -33,8 +32,8 @@ from event_capture.contract.clauses import (
     Within,
 )
 from event_capture.contract.model import Contract
+from event_capture.contract.schemas import mismatches, validator_of
 from event_capture.records import Direction, Kind, Record
-from event_capture.vocabulary.model import FIELD_ROLES
 from event_capture.vocabulary.pointer import getter, parse_pointer
 
 
@@ -69,7 +68,7 @@ def violated_clauses(records: Sequence[Record], contract: Contract) -> set[int]:
     groups = _Grouping(contract).of(records)
     broken = set()
     for place, clause in enumerate(contract.clauses):
-        scope = scope_of(contract, clause)
+        scope = contract.scope_of(clause)
         meaning = _Meaning(contract, scope)
         if any(meaning.broken(clause, group) for group in groups[scope] or [Group()]) or (
             isinstance(clause, Isolate) and meaning.shared(clause, records)
@@ -92,7 +91,7 @@ class _Grouping:
         self.name, self.sent = getter(vocabulary.event), getter(vocabulary.sent)
         self.thread, self.run, self.user = getter(vocabulary.thread), getter(vocabulary.run), getter(vocabulary.user)
         own = {
-            name for clause in contract.clauses if scope_of(contract, clause) is Scope.RUN for name in clause.events()
+            name for clause in contract.clauses if contract.scope_of(clause) is Scope.RUN for name in clause.events()
         }
         self.alphabet = own | set(vocabulary.begins) | set(vocabulary.ends)
 
@@ -138,7 +137,7 @@ class _Grouping:
 
     def _named(self, scope: Scope, name: str) -> bool:
         clauses = self.contract.clauses
-        return any(scope_of(self.contract, each) is scope and name in each.events() for each in clauses)
+        return any(self.contract.scope_of(each) is scope and name in each.events() for each in clauses)
 
     def _run(
         self,
@@ -224,7 +223,7 @@ class _Meaning:
         return events
 
     def value(self, seen: Seen, name: str) -> Any:
-        role = FIELD_ROLES.get(name)
+        role = self.contract.vocabulary.role_of(name)
         places = self.contract.vocabulary.place(role) if role else (parse_pointer(name),)
         return getter(places)(seen.data) if places else None
 
@@ -389,7 +388,7 @@ class _Meaning:
             value = self.value(seen, clause.field)
             if value is None:
                 continue
-            if clause.field == "seq" and self.value(seen, "epoch") != epoch:
+            if self.contract.vocabulary.role_of(clause.field) == "sequence" and self.value(seen, "epoch") != epoch:
                 epoch, last = self.value(seen, "epoch"), None
             number = comparable(value)
             if number is None:
@@ -429,10 +428,8 @@ class _Meaning:
         return False
 
     def schema(self, clause: Schema, group: Group) -> bool:
-        from jsonschema import Draft202012Validator
-
-        validator = Draft202012Validator(clause.schema)
-        return any(seen.name in clause.event and not validator.is_valid(seen.data) for seen in group.events)
+        validator = validator_of(clause.schema)
+        return any(seen.name in clause.event and any(mismatches(validator, seen.data)) for seen in group.events)
 
 
 _MEANINGS: Final[dict[type[Clause], Callable[..., bool]]] = {

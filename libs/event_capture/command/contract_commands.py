@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from event_capture.command.exit_codes import EPILOG, ExitCode
-from event_capture.comparison import compare_contracts, compare_recordings
+from event_capture.comparison import compare_recordings
 from event_capture.contract import load_contract
 from event_capture.errors import RecordingError
 from event_capture.inference import infer as draft
+from event_capture.meaning import compare_contracts
 from event_capture.mutation import MutationReport
 from event_capture.mutation import mutate as break_recording
 from event_capture.recording import read_recording

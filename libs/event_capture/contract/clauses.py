@@ -58,10 +58,10 @@ class Clause(Struct, metaclass=_Abstract, frozen=True, kw_only=True, tag_field="
 
     def events(self) -> Names:
         """Every event that the clause names, guards included. Empty: it speaks of all events."""
-        return (*self._named(), *self.when, *self.unless)
+        return (*self.own_events(), *self.when, *self.unless)
 
-    def _named(self) -> Names:
-        """Events that the clause itself names."""
+    def own_events(self) -> Names:
+        """Events that the clause names, guards not included."""
         return ()
 
     def __str__(self) -> str:
@@ -77,7 +77,7 @@ class Require(Clause, frozen=True, kw_only=True, tag="require"):
     def words(self) -> str:
         return any_of(self.event)
 
-    def _named(self) -> Names:
+    def own_events(self) -> Names:
         return self.event
 
 
@@ -90,7 +90,7 @@ class Forbid(Clause, frozen=True, kw_only=True, tag="forbid"):
     def words(self) -> str:
         return any_of(self.event)
 
-    def _named(self) -> Names:
+    def own_events(self) -> Names:
         return self.event
 
 
@@ -113,7 +113,7 @@ class Count(Clause, frozen=True, kw_only=True, tag="count"):
             amount = f"{self.at_least} to {self.at_most}"
         return f"{any_of(self.event)} {amount}"
 
-    def _named(self) -> Names:
+    def own_events(self) -> Names:
         return self.event
 
 
@@ -126,7 +126,7 @@ class First(Clause, frozen=True, kw_only=True, tag="first"):
     def words(self) -> str:
         return any_of(self.event)
 
-    def _named(self) -> Names:
+    def own_events(self) -> Names:
         return self.event
 
 
@@ -139,7 +139,7 @@ class Last(Clause, frozen=True, kw_only=True, tag="last"):
     def words(self) -> str:
         return any_of(self.event)
 
-    def _named(self) -> Names:
+    def own_events(self) -> Names:
         return self.event
 
 
@@ -154,7 +154,7 @@ class Order(Clause, frozen=True, kw_only=True, tag="order"):
     def words(self) -> str:
         return f"{'all ' if self.every else ''}{any_of(self.before)} before {any_of(self.after)}"
 
-    def _named(self) -> Names:
+    def own_events(self) -> Names:
         return (*self.before, *self.after)
 
 
@@ -188,7 +188,7 @@ class Pair(Clause, frozen=True, kw_only=True, tag="pair"):
             text += f" keeping {format_path(self.keeping)}"
         return f"{text} abandoned by {any_of(self.abandoned)}" if self.abandoned else text
 
-    def _named(self) -> Names:
+    def own_events(self) -> Names:
         return (*self.open, *self.close, *self.around, *self.abandoned)
 
 
@@ -208,7 +208,7 @@ class Refer(Clause, frozen=True, kw_only=True, tag="refer"):
         text = f"{any_of(self.event)} by {format_path(self.by)} to {any_of(self.to)} by {format_path(self.key)}"
         return f"{text} once" if self.once else text
 
-    def _named(self) -> Names:
+    def own_events(self) -> Names:
         return (*self.event, *self.to)
 
 
@@ -259,7 +259,7 @@ class Own(Clause, frozen=True, kw_only=True, tag="own"):
     def words(self) -> str:
         return format_path(self.owner)
 
-    def _named(self) -> Names:
+    def own_events(self) -> Names:
         return tuple(dict.fromkeys(name for claim in self.claims for name in claim.event))
 
 
@@ -280,7 +280,7 @@ class Within(Clause, frozen=True, kw_only=True, tag="within"):
         by = " by " + " and ".join(map(format_path, self.by)) if self.by else ""
         return f"{any_of(self.start)} to {any_of(self.stop)}{by} within {format_duration(self.limit_ns)}"
 
-    def _named(self) -> Names:
+    def own_events(self) -> Names:
         return (*self.start, *self.stop)
 
 
@@ -328,7 +328,7 @@ class Schema(Clause, frozen=True, kw_only=True, tag="schema"):
     def words(self) -> str:
         return any_of(self.event)
 
-    def _named(self) -> Names:
+    def own_events(self) -> Names:
         return self.event
 
 
@@ -342,7 +342,7 @@ class After(Clause, frozen=True, kw_only=True, tag="after"):
     def words(self) -> str:
         return f"{any_of(self.event)} only {any_of(self.only) if self.only else 'nothing'}"
 
-    def _named(self) -> Names:
+    def own_events(self) -> Names:
         return (*self.event, *self.only)
 
 

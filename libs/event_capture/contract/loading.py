@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from event_capture.contract.clauses import AnyClause, Claim, Own, Schema, Scope
-from event_capture.contract.model import Contract
+from event_capture.contract.model import Contract, scope_in
+from event_capture.contract.schemas import BadSchemaError, check_schema
 from event_capture.contract.sentences import SECTIONS, Mention, SentenceError, read_claim, read_sentence
+from event_capture.contract.soundness import TYPO_CUTOFF, folly
 from event_capture.documents import Complaint, Node, nearest, read_document, suggest
 from event_capture.errors import ContractError, VocabularyError
 from event_capture.vocabulary.loading import load_vocabulary, read_vocabulary
@@ -16,8 +18,6 @@ from event_capture.vocabulary.model import Vocabulary
 _KEYS: Final = ("name", "about", "extends", "vocabulary", "scope", "events", "closed", "readable", "drop", *SECTIONS)
 MAX_EXTENDS: Final = 16
 """Longest chain of contracts that extend each other."""
-_TYPO_CUTOFF: Final = 0.8
-"""An unknown name this near to a known one is a typo; farther away it is an event of the contract's own."""
 _complain: Final = Complaint(ContractError)
 
 
@@ -57,7 +57,7 @@ def write_contract(contract: Contract) -> str:
     if vocabulary not in _builtin_vocabulary_names() or load_vocabulary(vocabulary) != contract.vocabulary:
         vocabulary = yaml.safe_load(write_vocabulary(contract.vocabulary))
     document: dict[str, Any] = {"name": contract.name, "about": contract.about, "vocabulary": vocabulary}
-    document |= {"scope": str(contract.scope), "events": list(contract.events)}
+    document |= {"scope": str(contract.scope), "events": list(_declared(contract))}
     if contract.closed:
         document["closed"] = True
     if not contract.readable:
@@ -73,6 +73,13 @@ def write_contract(contract: Contract) -> str:
         document.setdefault(clause.section, []).append(entry)
     kept = {key: value for key, value in document.items() if value not in ("", [])}
     return yaml.safe_dump(kept, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _declared(contract: Contract) -> tuple[str, ...]:
+    """Events of the contract's own; in Python they need not be listed, in a document they must."""
+    known = contract.vocabulary.known_events()
+    used = (name for clause in contract.clauses for name in clause.events() if name not in known)
+    return tuple(dict.fromkeys((*contract.events, *used)))
 
 
 def _builtin_vocabulary_names() -> tuple[str, ...]:
@@ -139,19 +146,23 @@ class _Loader:
         if name_node is None:
             _complain.at(root, "a contract needs a name")
         about = root.get("about")
-        reading = _Clauses(vocabulary, (*vocabulary.events, *events))
+        scope = _scope(root.get("scope"), parents)
+        reading = _Clauses(vocabulary, (*vocabulary.known_events(), *events), scope)
         clauses = list(reading.without(tuple(inherited), root.get("drop")))
         for section in SECTIONS:
             if (node := root.get(section)) is not None:
                 clauses += [clause for clause in reading.section(section, node) if clause not in clauses]
+        closed = _flag(root.get("closed"), "closed", any(parent.closed for parent in parents))
+        if not clauses and not closed:
+            _complain.at(root, "the contract has no clause, so any stream satisfies it", fix="add one, such as require")
         return Contract(
             name=_complain.text(name_node, "name"),
             about=_complain.text(about, "about") if about else "",
             vocabulary=vocabulary,
             clauses=tuple(clauses),
-            scope=_scope(root.get("scope"), parents),
-            events=tuple(dict.fromkeys([*events, *reading.own])),
-            closed=_flag(root.get("closed"), "closed", any(parent.closed for parent in parents)),
+            scope=scope,
+            events=events,
+            closed=closed,
             readable=_flag(root.get("readable"), "readable", all(parent.readable for parent in parents)),
         )
 
@@ -174,18 +185,18 @@ class _Loader:
 class _Clauses:
     """Reads the clauses of one document."""
 
-    def __init__(self, vocabulary: Vocabulary, known: tuple[str, ...]) -> None:
+    def __init__(self, vocabulary: Vocabulary, known: tuple[str, ...], scope: Scope) -> None:
         self.vocabulary = vocabulary
         self.known = known
-        self.own: list[str] = []
-        """Events that the document uses and no vocabulary knows."""
+        self.scope = scope
+        """Of clauses that name none."""
 
     def section(self, section: str, node: Node) -> Iterator[AnyClause]:
         for element in node.elements():
             if section == "schema":
                 sentence, schema = self.parts(section, element, "the events", "the JSON Schema")
                 _complain.mapping(schema, "a JSON Schema")
-                _check_schema(schema)
+                self.schema(schema)
                 yield from self.read(section, sentence, schema=schema.bare())
             elif section == "own":
                 sentence, claims = self.parts(section, element, "where the owner stands", "what events do")
@@ -201,6 +212,12 @@ class _Clauses:
         if sentence is None or body is None:
             _complain.at(node, f"a clause of {section!r} needs the keys {section!r} ({what}) and 'is' ({of_what})")
         return sentence, body
+
+    def schema(self, node: Node) -> None:
+        try:
+            check_schema(node)
+        except BadSchemaError as fault:
+            _complain.at(fault.at, fault.reason, fix=fault.fix)
 
     def claim(self, node: Node) -> Claim:
         try:
@@ -226,17 +243,22 @@ class _Clauses:
             _complain.at(node, error.reason, fix=error.fix, offset=error.offset)
         for mention in reading.mentions:
             self.know(mention, node)
+        for clause in reading.clauses:
+            found = folly(clause, scope_in(clause, self.scope), self.vocabulary)
+            if found is not None:
+                _complain.at(node, found[0], fix=found[1])
         return reading.clauses
 
     def know(self, mention: Mention, node: Node) -> None:
         name = mention.name
-        if name.startswith("sent:") or name in self.known or name in self.own:
+        if name in self.known:
             return
-        near = nearest(name, self.known, cutoff=_TYPO_CUTOFF)
-        if near:
-            fix = f"did you mean {near!r}? If {name!r} is an event of its own, list it under 'events'"
-            _complain.at(node, f"no event is called {name!r}", fix=fix, offset=mention.offset)
-        self.own.append(name)
+        near = nearest(name, self.known, cutoff=TYPO_CUTOFF)
+        sent = name.startswith("sent:")
+        own = f"f {name!r} is {'a message' if sent else 'an event'} of its own, list it under 'events'"
+        fix = f"did you mean {near!r}? I{own}" if near else f"i{own}"
+        what = f"the client sends nothing called {name[5:]!r}" if sent else f"no event is called {name!r}"
+        _complain.at(node, what, fix=fix, offset=mention.offset)
 
     def without(self, inherited: tuple[AnyClause, ...], drop: Node | None) -> tuple[AnyClause, ...]:
         """The inherited clauses but those that `drop` lists as "section: sentence"."""
@@ -267,12 +289,3 @@ def _scope(node: Node | None, parents: list[Contract]) -> Scope:
         return Scope(text)
     except ValueError:
         _complain.at(node, f"no scope is called {text!r}", fix=suggest(text, [str(scope) for scope in Scope]))
-
-
-def _check_schema(node: Node) -> None:
-    from jsonschema import Draft202012Validator, SchemaError
-
-    try:
-        Draft202012Validator.check_schema(node.bare())
-    except SchemaError as error:
-        _complain.at(node, f"not a JSON Schema: {error.message}")

@@ -24,8 +24,18 @@ class Contract(Struct, frozen=True, kw_only=True):
 
     def scope_of(self, clause: Clause) -> Scope:
         """What the clause is about one of."""
-        return clause.scope or self.scope
+        return scope_in(clause, self.scope)
 
     def known_events(self) -> tuple[str, ...]:
         """Every event name that the contract knows."""
         return tuple(dict.fromkeys((*self.vocabulary.events, *self.events)))
+
+
+def scope_in(clause: Clause, scope: Scope) -> Scope:
+    """What a clause is about one of, in a contract of this scope.
+
+    Messages of the client come before a run begins, so they are never part of one.
+    """
+    if clause.scope is None and scope is Scope.RUN and any(name.startswith("sent:") for name in clause.events()):
+        return Scope.CONNECTION
+    return clause.scope or scope

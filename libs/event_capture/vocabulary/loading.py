@@ -16,6 +16,7 @@ _KEYS: Final = (
     *ROLES,
     "sent",
     "control",
+    "asks",
     "segmented",
     "begins",
     "ends",
@@ -78,7 +79,7 @@ def read_vocabulary(root: Node) -> Vocabulary:
         role: _alternatives(node) for role in (*ROLES, "sent", "words") if (node := root.get(role))
     }
     named: dict[str, Any] = {
-        key: _names(node) for key in ("control", "begins", "ends", "events") if (node := root.get(key))
+        key: _names(node) for key in ("control", "asks", "begins", "ends", "events") if (node := root.get(key))
     }
     return Vocabulary(
         name=_complain.text(name, "name"),
@@ -100,7 +101,7 @@ def write_vocabulary(vocabulary: Vocabulary) -> str:
         document["about"] = vocabulary.about
     for role in (*ROLES, "sent", "words"):
         document[role] = [format_path(steps) for steps in getattr(vocabulary, role)]
-    for key in ("control", "begins", "ends", "events"):
+    for key in ("control", "asks", "begins", "ends", "events"):
         document[key] = list(getattr(vocabulary, key))
     document["segmented"] = vocabulary.segmented
     document["event_words"] = {

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from event_capture.vocabulary.pointer import read
+from event_capture.vocabulary.pointer import parse_pointer, read
 
 Steps = tuple[str, ...]
 Alternatives = tuple[Steps, ...]
@@ -42,6 +42,8 @@ class Vocabulary(Struct, frozen=True, kw_only=True):
     """The message's name in a sent one."""
     control: tuple[str, ...] = ()
     """Sent messages that start no turn: the clock of a budget does not start at them."""
+    asks: tuple[str, ...] = ()
+    """Sent messages that start a turn."""
     user: Alternatives = ()
     thread: Alternatives = ()
     run: Alternatives = ()
@@ -67,6 +69,27 @@ class Vocabulary(Struct, frozen=True, kw_only=True):
         """Pointers of one of ROLES."""
         placed: Alternatives = getattr(self, role)
         return placed
+
+    def role_of(self, field: str) -> str | None:
+        """The role of a field, named as a contract names it or by a path to where it stands; None when it has none."""
+        role = FIELD_ROLES.get(field)
+        if role is not None:
+            return role
+        steps = parse_pointer(field)
+        return next((role for role in FIELD_ROLES.values() if steps in self.place(role)), None)
+
+    def known_events(self) -> tuple[str, ...]:
+        """Every name of an event or, as `sent:NAME`, of a message that the vocabulary mentions."""
+        paired = (name for pair in self.pairs.values() for name in (pair.open, pair.close))
+        sent = (f"sent:{name}" for name in (*self.control, *self.asks))
+        return tuple(dict.fromkeys((*self.events, *self.begins, *self.ends, *paired, *sent)))
+
+    def plain_fields(self) -> tuple[str, ...]:
+        """Fields at the top of an event that the vocabulary reads."""
+        read_by_role = (steps for role in ROLES for steps in self.place(role))
+        read_for_words = (steps for places in (self.words, *self.event_words.values()) for steps in places)
+        keys = (pair.by for pair in self.pairs.values())
+        return tuple(dict.fromkeys(steps[0] for steps in (*read_by_role, *read_for_words, *keys) if len(steps) == 1))
 
     def words_of(self, name: str, data: Any) -> str:
         """What a person would read of this event, on one line; empty when it has no words."""

@@ -3,8 +3,11 @@
 import pytest
 
 from event_capture.checker import Checker, Verdict
-from event_capture.contract import load_contract
+from event_capture.checker.reference import violated_clauses
+from event_capture.contract import Contract, Schema, load_contract
+from event_capture.errors import ContractError
 from event_capture.records import Record
+from event_capture.vocabulary import load_vocabulary
 from unit.event_capture.streams import MILLISECOND, SECOND, TURN, Stream, check, codes, contract_of, turn
 
 AGENT = load_contract("agent_turn")
@@ -292,6 +295,31 @@ def test_frames_that_cannot_be_read_may_be_allowed() -> None:
 def test_an_event_without_a_name_is_reported(data: object) -> None:
     report = check(contract_of("require: busy"), Stream().open().event("busy").raw(data).close())
     assert codes(report) == ["unnamed-event"]
+
+
+def test_an_event_that_nests_too_deeply_for_its_schema_does_not_fit_it() -> None:
+    deep: object = 1
+    for _ in range(600):
+        deep = {"child": deep}
+    contract = contract_of("schema: {schema: busy, is: {properties: {payload: {$ref: '#'}, child: {$ref: '#'}}}}")
+    report = check(contract, Stream().open().event("busy", payload=deep).close())
+    assert codes(report) == ["schema-mismatch"]
+    assert "nested too deeply" in report.violations[0].message
+
+
+@pytest.mark.parametrize("reference", ["#/$defs/nope", "file:///etc/passwd", "http://127.0.0.1:1/schema.json"])
+def test_a_schema_made_in_python_that_refers_to_something_else_is_bad_input(reference: str) -> None:
+    schema = Schema(event=("busy",), schema={"$ref": reference})
+    contract = Contract(name="c", vocabulary=load_vocabulary("agent_turn"), clauses=(schema,))
+    with pytest.raises(ContractError, match="which is not in it"):
+        check(contract, turn("busy"))
+
+
+def test_a_path_to_where_a_fact_stands_is_that_fact() -> None:
+    records = Stream().open().event("busy").event("busy", thread_id=None, session_id="other").close()
+    contract = contract_of("same: /thread_id per connection")
+    assert codes(check(contract, records)) == ["value-changed"]
+    assert violated_clauses(records, contract) == {0}
 
 
 def test_a_closed_contract_names_the_event_that_was_probably_meant() -> None:

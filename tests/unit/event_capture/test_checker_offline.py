@@ -24,9 +24,12 @@ CONTRACTS = [
     contract_of("same: payload.model per user\nfirst: agent_started per connection"),
     parse_contract(
         "name: nested\nvocabulary: {name: n, event: [payload.kind, type], thread: [thread_id, payload.thread]}\n"
-        "scope: thread\npair: tool_executing with tool_completed by payload.tool_call_id\n"
+        "scope: thread\nevents: [tool_executing, tool_completed]\n"
+        "pair: tool_executing with tool_completed by payload.tool_call_id\n"
     ),
-    parse_contract("name: clash\nvocabulary: {name: n, event: type, run: [run_id.id, run_id]}\nrequire: busy\n"),
+    parse_contract(
+        "name: clash\nvocabulary: {name: n, event: type, run: [run_id.id, run_id]}\nevents: busy\nrequire: busy\n"
+    ),
 ]
 
 

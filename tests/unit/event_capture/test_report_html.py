@@ -396,7 +396,10 @@ def test_an_end_without_a_beginning_is_a_span_without_one() -> None:
 
 
 def test_a_vocabulary_without_named_pairs_shows_those_of_the_contract() -> None:
-    contract = contract_of("pair: agent_started with agent_completed by run_id", vocabulary="{name: own}")
+    contract = contract_of(
+        "pair: agent_started with agent_completed by run_id",
+        vocabulary="{name: own, events: [agent_started, agent_completed]}",
+    )
 
     (pairing,) = pairings_of(contract)
 
