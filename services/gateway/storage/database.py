@@ -69,13 +69,14 @@ class Database:
         Raises:
             StorageError: the database refused or could not be reached; nothing was committed.
         """
-        return await to_thread.run_sync(self._transact, work, limiter=self._limiter)
+        return await to_thread.run_sync(self.transact, work, limiter=self._limiter)
 
     async def check(self) -> None:
         """Reach the database once. Raises StorageError when that fails."""
         await self.run(lambda connection: connection.exec_driver_sql("SELECT 1").scalar_one())
 
-    def _transact(self, work: Callable[[Connection], T]) -> T:
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction in this thread. Raises as `run` does."""
         try:
             with self._engine.begin() as connection:
                 return work(connection)

@@ -34,11 +34,11 @@ class Unreliable:
         self.fail_before = 0
         self.lose_answers = 0
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
+    def transact(self, work: Callable[[Connection], T]) -> T:
         if self.fail_before:
             self.fail_before -= 1
             raise StorageError("not there")
-        result = await self.database.run(work)
+        result = self.database.transact(work)
         if self.lose_answers:
             self.lose_answers -= 1
             raise StorageError("the connection broke while the commit was answered")
