@@ -109,6 +109,7 @@ def _make_engine(url: str, threads: int) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
     else:
         _ask_after_idling(engine)
+        event.listen(engine, "checkin", _restore_autocommit)
     return engine
 
 
@@ -128,6 +129,12 @@ def _ask_after_idling(engine: Engine) -> None:
 
     event.listen(engine, "checkin", note_use)
     event.listen(engine, "checkout", ask)
+
+
+def _restore_autocommit(connection: "psycopg.Connection[Any] | None", _record: Any) -> None:
+    # A user of the connection that begins its transactions itself leaves it so.
+    if connection is not None and not connection.closed and connection.autocommit:
+        connection.autocommit = False
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:

@@ -1,11 +1,18 @@
-"""The queue between the event loop, which puts, and one thread, which takes in batches."""
+"""The queue between the event loop, which puts, and one thread, which takes in batches.
+
+Large batches cost least, and whoever comes while one is being written waits for all of it. So while urgent items come,
+the batches are short; without them each may be twice as large as the one before.
+"""
 
 import threading
 import time
 from collections import deque
-from typing import Generic, TypeVar, final
+from typing import Final, Generic, TypeVar, final
 
 T = TypeVar("T")
+
+_SHORT: Final = 8
+"""Items of the ordinary line in a batch that comes with urgent ones, or right after such a batch."""
 
 
 @final
@@ -14,6 +21,7 @@ class Lanes(Generic[T]):
 
     def __init__(self, batch_size: int) -> None:
         self._batch_size = batch_size
+        self._limit = batch_size
         self._urgent: deque[T] = deque()
         self._ordinary: deque[T] = deque()
         self._changed = threading.Condition()
@@ -34,7 +42,8 @@ class Lanes(Generic[T]):
             self._changed.wait_for(lambda: self._urgent or self._ordinary or self._deadline is not None)
             batch = list(self._urgent)
             self._urgent.clear()
-            batch += [self._ordinary.popleft() for _ in range(min(self._batch_size, len(self._ordinary)))]
+            self._limit = min(_SHORT if batch else 2 * self._limit, self._batch_size)
+            batch += [self._ordinary.popleft() for _ in range(min(self._limit, len(self._ordinary)))]
             return batch
 
     def pause(self, seconds: float) -> bool:
