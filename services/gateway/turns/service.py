@@ -117,7 +117,9 @@ class MessageHandlerService:
             before_publish(accepted)
             if not accepted.duplicate:
                 stored.set()
-                if not begins:
+                if begins:
+                    begin(accepted.seq)  # unless the commit was faster than the news of the place
+                else:
                     self.queue.submit(Turn(context, content, accepted.seq))
             elif under_way is not None:
                 under_way.stop(_Ending.UNWANTED)
