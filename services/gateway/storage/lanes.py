@@ -11,8 +11,10 @@ from typing import Final, Generic, TypeVar, final
 
 T = TypeVar("T")
 
-_PART: Final = 8
-"""While urgent items come, a batch takes one in so many from the ordinary line, and at least so many."""
+_PART: Final = 16
+"""While urgent items come, a batch takes one in so many from the ordinary line."""
+_LEAST: Final = 8
+"""But at least so many."""
 
 
 @final
@@ -43,7 +45,7 @@ class Lanes(Generic[T]):
             batch = list(self._urgent)
             self._urgent.clear()
             waiting = len(self._ordinary)
-            most = max(_PART, waiting // _PART) if batch or self._urgent_lately else waiting
+            most = max(_LEAST, waiting // _PART) if batch or self._urgent_lately else waiting
             self._urgent_lately = bool(batch)
             batch += [self._ordinary.popleft() for _ in range(min(most, waiting, self._batch_size))]
             return batch

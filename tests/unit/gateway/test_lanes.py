@@ -36,8 +36,8 @@ def test_batches_are_short_while_urgent_items_come() -> None:
         if urgent:
             lanes.put("urgent", urgent=True)
         sizes.append(Counter(lanes.take())["ordinary"])
-    # An eighth each time, once more after the last urgent one, and then all that is left.
-    assert sizes == [20, 17, 15, 108]
+    # A part each time, once more after the last urgent one, and then all that is left.
+    assert sizes == [10, 9, 8, 133]
 
 
 def test_who_takes_waits_for_an_item() -> None:
