@@ -69,13 +69,14 @@ class Database:
         Raises:
             StorageError: the database refused or could not be reached; nothing was committed.
         """
-        return await to_thread.run_sync(self._transact, work, limiter=self._limiter)
+        return await to_thread.run_sync(self.transact, work, limiter=self._limiter)
 
     async def check(self) -> None:
         """Reach the database once. Raises StorageError when that fails."""
         await self.run(lambda connection: connection.exec_driver_sql("SELECT 1").scalar_one())
 
-    def _transact(self, work: Callable[[Connection], T]) -> T:
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction in this thread. Raises as `run` does."""
         try:
             with self._engine.begin() as connection:
                 return work(connection)
@@ -108,6 +109,7 @@ def _make_engine(url: str, threads: int) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
     else:
         _ask_after_idling(engine)
+        event.listen(engine, "checkin", _restore_autocommit)
     return engine
 
 
@@ -127,6 +129,12 @@ def _ask_after_idling(engine: Engine) -> None:
 
     event.listen(engine, "checkin", note_use)
     event.listen(engine, "checkout", ask)
+
+
+def _restore_autocommit(connection: "psycopg.Connection[Any] | None", _record: Any) -> None:
+    # A user of the connection that begins its transactions itself leaves it so.
+    if connection is not None and not connection.closed and connection.autocommit:
+        connection.autocommit = False
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
