@@ -43,10 +43,10 @@ async def partition_by_dependencies(
         Get(TransitiveTargets, TransitiveTargetsRequest([field_set.address])) for field_set in request.field_sets
     )
     tagged = []
-    for field_set, targets in zip(request.field_sets, reached):
+    for place, field_set in enumerate(request.field_sets):
         tag = field_set.batch_compatibility_tag
         if tag.value is None:
-            tag = type(tag)(_tag(targets), field_set.address)
+            tag = type(tag)(_tag(reached[place]), field_set.address)
         tagged.append(replace(field_set, batch_compatibility_tag=tag))
     return await _partition_by_tag(PyTestRequest.PartitionRequest(tuple(tagged)), python_setup)
 
