@@ -1,7 +1,8 @@
 """The queue between the event loop, which puts, and one thread, which takes in batches.
 
-Large batches cost least, and whoever comes while one is being written waits for all of it. So while urgent items come,
-the batches are short: a part of what waits, so that a long line still gets shorter.
+Large batches cost least, and whoever comes while one is being written waits for all of it. So a
+batch is a part of what waits: short after a burst, and as large as need be for a line that grows because batches take
+long.
 """
 
 import threading
@@ -11,10 +12,10 @@ from typing import Final, Generic, TypeVar, final
 
 T = TypeVar("T")
 
-_PART: Final = 16
-"""While urgent items come, a batch takes one in so many from the ordinary line."""
-_LEAST: Final = 8
-"""But at least so many."""
+_PART: Final = 4
+"""A batch takes one in so many from the ordinary line."""
+_LEAST: Final = 12
+"""But at least so many, when there are."""
 
 
 @final
@@ -23,7 +24,6 @@ class Lanes(Generic[T]):
 
     def __init__(self, batch_size: int) -> None:
         self._batch_size = batch_size
-        self._urgent_lately = False
         self._urgent: deque[T] = deque()
         self._ordinary: deque[T] = deque()
         self._changed = threading.Condition()
@@ -45,9 +45,8 @@ class Lanes(Generic[T]):
             batch = list(self._urgent)
             self._urgent.clear()
             waiting = len(self._ordinary)
-            most = max(_LEAST, waiting // _PART) if batch or self._urgent_lately else waiting
-            self._urgent_lately = bool(batch)
-            batch += [self._ordinary.popleft() for _ in range(min(most, waiting, self._batch_size))]
+            most = min(max(_LEAST, waiting // _PART), waiting, self._batch_size)
+            batch += [self._ordinary.popleft() for _ in range(most)]
             return batch
 
     def pause(self, seconds: float) -> bool:
