@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 
 from gateway.storage.lanes import Lanes
 
@@ -26,14 +27,17 @@ def test_a_batch_is_bounded_but_for_the_urgent() -> None:
     assert lanes.take() == [4]
 
 
-def test_a_batch_is_a_part_of_a_long_line_and_all_of_a_short_one() -> None:
-    lanes = Lanes[int](1000)
-    for number in range(100):
-        lanes.put(number, urgent=False)
-    sizes = [len(lanes.take()) for _ in range(7)]
-    assert sizes[:4] == [25, 18, 14, 12]
-    assert min(sizes[4:]) < max(sizes[4:]) == 12
-    assert sum(sizes) == 100
+def test_batches_are_short_while_urgent_items_come_and_then_grow() -> None:
+    lanes = Lanes[str](1000)
+    for _ in range(500):
+        lanes.put("ordinary", urgent=False)
+    sizes = []
+    for urgent in (True, True, False, False, False, False):
+        if urgent:
+            lanes.put("urgent", urgent=True)
+        sizes.append(Counter(lanes.take())["ordinary"])
+    assert sizes[0] == sizes[1] < 20
+    assert sizes[2:] == [sizes[1] * 2**number for number in range(1, 5)]
 
 
 def test_who_takes_waits_for_an_item() -> None:
