@@ -3,7 +3,7 @@
 Nothing is published before it is committed. So whatever a client has seen is in the database, whenever the process
 ends, and a replay from the log is the stream that the client would have seen.
 
-    event loop   accept, append -> queue                   publish
+    event loop   accept, append -> queue                   publish, a few in each round
     thread                         queue -> transaction -> results
 
 The thread goes from one transaction to the next without waiting for the event loop, which under load has other things
@@ -20,6 +20,7 @@ from typing import Final, Protocol, TypeVar, final
 import anyio
 from anyio import CapacityLimiter, Event, to_thread
 from anyio.abc import TaskStatus
+from anyio.lowlevel import checkpoint
 from sqlalchemy import Connection
 
 from gateway.errors import BusyError, StorageError
@@ -33,6 +34,8 @@ T = TypeVar("T")
 
 _FIRST_RETRY: Final = 0.05
 _LAST_RETRY: Final = 1.0
+_A_FEW: Final = 32
+"""Entries published in one round of the event loop, so that the round stays short."""
 
 
 @dataclass(slots=True)
@@ -100,6 +103,7 @@ class Journal:
         self._room = anyio.Semaphore(queue_size, fast_acquire=True)
         self._results: deque[_Pending] = deque()
         self._urgent_results: deque[_Pending] = deque()
+        self._publishing = False
         self._log = get_logger("gateway.journal")
         self._committed = 0
         self._batches = 0
@@ -115,7 +119,8 @@ class Journal:
         task_status.started()
         with anyio.CancelScope(shield=True):
             await to_thread.run_sync(self._write_all, post, limiter=CapacityLimiter(1))
-            self._publish_all()
+            while self._publish_some():
+                await checkpoint()
 
     def close(self, *, grace: float) -> None:
         """Take nothing more. What waits is still written, for up to `grace` seconds."""
@@ -180,7 +185,7 @@ class Journal:
             for pending, result in zip(batch, written, strict=True):
                 pending.written = result
                 (self._urgent_results if pending.urgent else self._results).append(pending)
-            post(self._publish_all)
+            post(lambda: self._start_publishing(post))
 
     def _write(self, batch: Sequence[_Pending], post: Post) -> list[Written] | None:
         """Write a batch, again and again until it is written. None: the journal was closed over it."""
@@ -202,10 +207,27 @@ class Journal:
                     return None
                 delay = min(2 * delay, _LAST_RETRY)
 
-    def _publish_all(self) -> None:
-        """Hand out the results that are there, on the event loop."""
-        while self._urgent_results or self._results:
-            self._publish_one((self._urgent_results or self._results).popleft())
+    def _start_publishing(self, post: Post) -> None:
+        if not self._publishing:
+            self._go_on_publishing(post)
+
+    def _go_on_publishing(self, post: Post) -> None:
+        # Should one entry fail, the next batch takes up the rest.
+        self._publishing = False
+        self._publishing = self._publish_some()
+        if self._publishing:
+            post(lambda: self._go_on_publishing(post))
+
+    def _publish_some(self) -> bool:
+        """Hand out some results, on the event loop. Returns whether there are more."""
+        for _ in range(_A_FEW):
+            if self._urgent_results:
+                self._publish_one(self._urgent_results.popleft())
+            elif self._results:
+                self._publish_one(self._results.popleft())
+            else:
+                return False
+        return True
 
     def _publish_one(self, pending: _Pending) -> None:
         self._room.release()

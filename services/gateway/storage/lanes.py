@@ -1,7 +1,7 @@
 """The queue between the event loop, which puts, and one thread, which takes in batches.
 
 Large batches cost least, and whoever comes while one is being written waits for all of it. So while urgent items come,
-the batches are short: a part of what waits, so that a long line still gets shorter.
+the batches are short; without them each may be twice as large as the one before.
 """
 
 import threading
@@ -11,10 +11,8 @@ from typing import Final, Generic, TypeVar, final
 
 T = TypeVar("T")
 
-_PART: Final = 16
-"""While urgent items come, a batch takes one in so many from the ordinary line."""
-_LEAST: Final = 8
-"""But at least so many."""
+_SHORT: Final = 8
+"""Items of the ordinary line in a batch that comes with urgent ones, or right after such a batch."""
 
 
 @final
@@ -23,7 +21,7 @@ class Lanes(Generic[T]):
 
     def __init__(self, batch_size: int) -> None:
         self._batch_size = batch_size
-        self._urgent_lately = False
+        self._limit = batch_size
         self._urgent: deque[T] = deque()
         self._ordinary: deque[T] = deque()
         self._changed = threading.Condition()
@@ -44,10 +42,8 @@ class Lanes(Generic[T]):
             self._changed.wait_for(lambda: self._urgent or self._ordinary or self._deadline is not None)
             batch = list(self._urgent)
             self._urgent.clear()
-            waiting = len(self._ordinary)
-            most = max(_LEAST, waiting // _PART) if batch or self._urgent_lately else waiting
-            self._urgent_lately = bool(batch)
-            batch += [self._ordinary.popleft() for _ in range(min(most, waiting, self._batch_size))]
+            self._limit = min(_SHORT if batch else 2 * self._limit, self._batch_size)
+            batch += [self._ordinary.popleft() for _ in range(min(self._limit, len(self._ordinary)))]
             return batch
 
     def pause(self, seconds: float) -> bool:
