@@ -89,16 +89,17 @@ async def _turn(user: User, websocket: Any, thread: str, delays: Delays, began: 
 
 
 async def closed_loop(
-    make_user: Callable[[str], User], turns: int, concurrency: int, ready: Callable[[], None]
+    make_user: Callable[[str], User], turns: int, concurrency: int, spread: float, ready: Callable[[], None]
 ) -> tuple[float, Delays]:
     """Run `turns` turns, always `concurrency` at a time; returns the seconds it took, and the delays.
 
-    Delays of each user's first turn are left out: all begin at one instant, which no later turns do.
+    Delays of each user's first turn are left out: it comes while others have not begun.
 
     Args:
         make_user: makes the user of a name.
         turns: how many in all.
         concurrency: how many users.
+        spread: seconds over which the users begin, evenly; nobody's next turn waits for others.
         ready: called when everybody is connected.
     """
     delays = Delays()
@@ -111,6 +112,7 @@ async def closed_loop(
             await user.greet(websocket)
             await _turn(user, websocket, f"w{number}", Delays(), 0.0)  # what is done once only, such as imports
             await gate.wait()
+            await asyncio.sleep(spread * number / concurrency)
             kept = Delays()
             for turn in left:
                 await _turn(user, websocket, f"t{turn}", kept, time.perf_counter())
@@ -123,33 +125,3 @@ async def closed_loop(
         ready()
         began = time.perf_counter()
     return time.perf_counter() - began, delays
-
-
-async def open_loop(make_user: Callable[[str], User], seconds: float, users: int, period: float) -> Delays:
-    """For `seconds`, each of `users` users starts a turn every `period` seconds, whether the server keeps up or not.
-
-    Delays count from when a message was due, so that a server which falls behind cannot hide it. Users' beginnings are
-    spread evenly over the period.
-    """
-    delays = Delays()
-    gate = asyncio.Barrier(users)
-
-    async def work(number: int) -> None:
-        user = make_user(f"u{number}")
-        async with connect(user.url, additional_headers=user.headers, compression=None, max_queue=None) as websocket:
-            await user.greet(websocket)
-            await _turn(user, websocket, f"w{number}", Delays(), 0.0)
-            await gate.wait()
-            due = time.perf_counter() + period * number / users
-            end = due + seconds
-            turn = 0
-            while due < end:
-                await asyncio.sleep(due - time.perf_counter())
-                await _turn(user, websocket, f"t{number}-{turn}", delays, due)
-                due += period
-                turn += 1
-
-    async with asyncio.TaskGroup() as group:
-        for number in range(users):
-            group.create_task(work(number))
-    return delays

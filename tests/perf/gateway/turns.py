@@ -12,9 +12,10 @@ rounds. What a line promises:
     python-socketio, messages  the user's message and the answer are committed: two commits in a turn
     Flask-SocketIO, ...        the same two
 
-Delays are from sending the message to `message_accepted` and to `agent_started`. With all users sending again as soon
-as they are answered, the processor is always full, and what is measured is who gets it. So a second table shows the
-same users at a fixed rate, one that the gateway can hold.
+Delays are from sending the message to `message_accepted` and to `agent_started`. The first table is about turns per
+second: the model answers at once and users send again as soon as they are answered, so the processor is always full,
+and delays tell who gets it. The second is about delays: as many turns are under way at any time, but the model takes
+its time for them, as models do.
 """
 
 import argparse
@@ -27,18 +28,23 @@ from functools import partial
 from typing import Final
 
 from perf.gateway import stage
-from perf.gateway.clients import Delays, GatewayUser, SocketIOUser, User, closed_loop, open_loop
+from perf.gateway.clients import Delays, GatewayUser, SocketIOUser, User, closed_loop
 
 SCENARIO: Final = """
 name: bench
 rules:
   - name: told
-    match: {tool_result: true}
-    reply: [{text: ["The answer is forty-two."]}]
+    match: {{tool_result: true}}
+    reply: [{{text: ["The answer is forty-two."]}}]
+    timing: &slowly {{first_token: {seconds}}}
   - name: ask
-    match: {}
-    reply: [{reasoning: ["Let me compute."]}, {tool_call: {name: calculator, arguments: {expression: "6 * 7"}}}]
+    match: {{}}
+    reply: [{{reasoning: ["Let me compute."]}}, {{tool_call: {{name: calculator, arguments: {{expression: "6 * 7"}}}}}}]
+    timing: *slowly
 """
+"""Two requests to the model in a turn, each with so many seconds to its first token."""
+
+KINDS: Final = ("accepted p50 ms", "p99 ms", "started p50 ms", "p99 ms")
 
 Serve = Callable[[str, str], AbstractContextManager[stage.Server]]
 MakeUser = Callable[[stage.Server, str], User]
@@ -68,8 +74,10 @@ class Result:
     megabytes: float
 
 
-def saturated(serve: Serve, make_user: MakeUser, dsn: str, llm: str, turns: int, concurrency: int) -> Result:
-    """All users at once, as fast as they are answered."""
+def run_turns(
+    serve: Serve, make_user: MakeUser, dsn: str, llm: str, turns: int, concurrency: int, spread: float
+) -> Result:
+    """All users at once, each as fast as it is answered."""
     before = 0.0
 
     def ready() -> None:
@@ -77,15 +85,9 @@ def saturated(serve: Serve, make_user: MakeUser, dsn: str, llm: str, turns: int,
         before = server.cpu_seconds
 
     with serve(dsn, llm) as server:
-        seconds, delays = asyncio.run(closed_loop(partial(make_user, server), turns, concurrency, ready))
+        seconds, delays = asyncio.run(closed_loop(partial(make_user, server), turns, concurrency, spread, ready))
         cpu_ms = (server.cpu_seconds - before) * 1000 / turns
         return Result(turns / seconds, cpu_ms, delays, server.memory_kib / 1024)
-
-
-def paced(serve: Serve, make_user: MakeUser, dsn: str, llm: str, users: int, rate: float, seconds: float) -> Delays:
-    """The same users at `rate` turns per second in all."""
-    with serve(dsn, llm) as server:
-        return asyncio.run(open_loop(partial(make_user, server), seconds, users, users / rate))
 
 
 def centile(number: int, delays: list[list[float]]) -> str:
@@ -111,41 +113,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=1000, help="turns of each side in a round")
     parser.add_argument("--concurrency", type=int, default=200, help="users, each with one turn at a time")
-    parser.add_argument("--rounds", type=int, default=3, help="0 leaves the first part out")
-    parser.add_argument("--rate", type=float, default=40.0, help="turns per second of all users, for the second table")
-    parser.add_argument("--seconds", type=float, default=10.0, help="length of the second part; 0 leaves it out")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--model-seconds", type=float, default=1.0, help="what the model takes of a turn in table two")
     parser.add_argument("--only", nargs="+", choices=SIDES, default=list(SIDES), help="leave out the other sides")
     options = parser.parse_args()
     sides = {name: SIDES[name] for name in options.only}
     stage.stay_on_the_clients_core()
-    with stage.database() as database, stage.model(SCENARIO) as llm:
-        dsn = database.dsn
+    tables = {
+        f"{options.turns} turns of 7 events, {options.concurrency} at a time, PostgreSQL, one core for the server": 0.0,
+        f"the same turns of a model that takes {options.model_seconds:g} s for each": options.model_seconds,
+    }
+    for title, model_seconds in tables.items():
+        with stage.database() as database, stage.model(SCENARIO.format(seconds=model_seconds / 2)) as llm:
 
-        def saturate(serve: Serve, make_user: MakeUser) -> Result:
-            return saturated(serve, make_user, dsn, llm, options.turns, options.concurrency)
+            def measure(
+                side: tuple[Serve, MakeUser], dsn: str = database.dsn, llm: str = llm, spread: float = model_seconds
+            ) -> Result:
+                return run_turns(*side, dsn, llm, options.turns, options.concurrency, spread)
 
-        def pace(serve: Serve, make_user: MakeUser) -> Delays:
-            return paced(serve, make_user, dsn, llm, options.concurrency, options.rate, options.seconds)
-
-        results: dict[str, list[Result]] = stage.in_turns(
-            options.rounds, {name: partial(saturate, *side) for name, side in sides.items()}
-        )
-        delays: dict[str, list[Delays]] = stage.in_turns(
-            1 if options.seconds else 0, {name: partial(pace, *side) for name, side in sides.items()}
-        )
-    kinds = ["accepted p50 ms", "p99 ms", "started p50 ms", "p99 ms"]
-    if options.rounds:
+            results: dict[str, list[Result]] = stage.in_turns(
+                options.rounds, {name: partial(measure, side) for name, side in sides.items()}
+            )
         best = statistics.median(result.turns_per_second for result in next(iter(results.values())))
         stage.print_table(
-            f"{options.turns} turns of 7 events, {options.concurrency} at a time, PostgreSQL, one core for the server",
-            ["turns/s", f"{next(iter(results))} is", "CPU ms/turn", *kinds, "MiB"],
+            title,
+            ["turns/s", f"{next(iter(results))} is", "CPU ms/turn", *KINDS, "MiB"],
             [(name, cells(result, best)) for name, result in results.items()],
-        )
-    if options.seconds:
-        stage.print_table(
-            f"{options.concurrency} users, {options.rate:g} turns/s in all, for {options.seconds:g} s",
-            kinds,
-            [(name, delay_cells(result)) for name, result in delays.items()],
         )
 
 
