@@ -46,7 +46,8 @@ class ChatTester:
         subprotocols: further subprotocols to offer.
         tls: TLS settings for `wss`.
         limits: timeouts and sizes of the connection.
-        open_connection: what opens a connection: `connect`, or `connect_socketio` with its dialect.
+        open_connection: what opens a connection: `connect`, `connect_socketio` with its dialect, or `connect_sse`, on
+            which a tester only waits.
         canaries: plants this user's canary in everything the user sends, and searches for it in other streams later.
 
     Raises, on entering:

@@ -33,6 +33,9 @@ _ESCAPED_QUOTE: Final = re.compile(r"\\+\"")
 _HIDDEN_KEY: Final = b"\\\\u00"
 """An escaped character of ASCII within a string of a record's line: perhaps part of the name of a field."""
 
+_SENT: Final = Direction.SENT
+_MALFORMED: Final = Kind.MALFORMED
+
 _decode = msgspec.json.Decoder().decode
 
 
@@ -75,14 +78,15 @@ class Redaction:
             record: what is about to be kept.
             line: the same record as JSON; it is searched first because that is fast.
         """
-        secrets = self._sent if record.direction is Direction.SENT else self._received
-        if record.kind is Kind.MALFORMED and isinstance(record.data, str):
+        secrets = self._sent if record.direction is _SENT else self._received
+        malformed = record.kind is _MALFORMED
+        if not malformed and secrets.search(line.lower()) is None and not secrets.hidden_in(line):
+            return record
+        if malformed and isinstance(record.data, str):
             # Broken JSON has no fields to find the end of a secret with, so the whole excerpt goes.
             data: Any = MARKER if secrets.in_excerpt(record.data) else record.data
-        elif secrets.may_be_in(line):
-            data = secrets.out_of(record.data)
         else:
-            return record
+            data = secrets.out_of(record.data)
         note = secrets.out_of_text(record.note)
         if data is record.data and note == record.note:
             return record
@@ -115,27 +119,26 @@ class Redaction:
 class _Secrets:
     """Names of fields and secret values, and how to find them: first fast in a whole line, then in its data."""
 
-    __slots__ = ("excerpt", "fast", "names", "quoted", "starts", "values")
+    __slots__ = ("excerpt", "names", "quoted", "search", "starts", "values")
 
     def __init__(self, names: frozenset[str], values: frozenset[str]) -> None:
-        self.names = {_folded(name) for name in names}
+        self.names = frozenset(map(_folded, names))
         self.values = sorted(values, key=len, reverse=True)
         self.starts = tuple(_plain_start(value).encode() for value in self.values)
-        spelled = "|".join(_spelled(name, re.escape) for name in self.names)
+        spelled = "|".join(_spelled(name, re.escape) for name in sorted(self.names))
         self.quoted = re.compile(rf'"(?:{spelled})"\s*:\s*', re.IGNORECASE) if names else None
         self.excerpt = re.compile(rf'"(?:{spelled})"|\b(?:{spelled})\s*[:=]', re.IGNORECASE) if names else None
-        in_line = "|".join(_spelled(name, _escaped_in_json) for name in self.names)
+        in_line = "|".join(_spelled(name, _escaped_in_json) for name in sorted(self.names))
         # In small letters, because ignoring case would take three times as long. The quote behind a name is an escaped
         # one where the name stands within a string.
-        self.fast = re.compile(rf'"(?:{in_line}|base64)\\*"'.encode()) if names else None
+        self.search = re.compile(rf'"(?:{in_line}|base64)\\*"'.encode() if names else b'"base64\\\\*"').search
 
-    def may_be_in(self, line: bytes) -> bool:
-        """Whether a record's line has to be looked at closely. Sometimes wrong, but never about a secret."""
-        return (
-            (self.fast is not None and self.fast.search(line.lower()) is not None)
-            or (b"\\" in line and _HIDDEN_KEY in line)
-            or any(start in line for start in self.starts)
-        )
+    def hidden_in(self, line: bytes) -> bool:
+        """Whether a record's line may hold a secret that `search` does not find: a value, or an escaped name."""
+        for start in self.starts:  # noqa: SIM110  `any` would take longer than the search
+            if start in line:
+                return True
+        return b"\\" in line and _HIDDEN_KEY in line
 
     def out_of(self, data: Any) -> Any:
         """The data without secrets; the same object when there are none."""
