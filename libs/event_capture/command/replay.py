@@ -10,7 +10,8 @@ import msgspec
 import typer
 from anyio.abc import TaskStatus
 
-from event_capture.command.running import Backend, note, progress, until_signal
+from event_capture.command.reading import note_cut
+from event_capture.command.running import Backend, progress, until_signal
 from event_capture.drivers.background import Background
 from event_capture.recording import read_recording
 from event_capture.replay import ConnectionScript, Pace, ReplayServer, scripts_of
@@ -38,10 +39,7 @@ def replay(
     Each client gets the next recorded connection. Where the recording has a message of the client, the replay waits
     for one of that name.
     """
-    truncated: list[int] = []
-    scripts = scripts_of(read_recording(recording, on_truncated=truncated.append))
-    if truncated:
-        note(f"{recording}:{truncated[0]}: the last line is cut off and left out")
+    scripts = scripts_of(read_recording(recording, on_truncated=note_cut(recording)))
     pace = Pace(speed=None) if time is Time.VIRTUAL else Pace(speed=speed)
     anyio.run(_serve, scripts, pace, host, port, backend=str(backend))
 
