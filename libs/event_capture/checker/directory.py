@@ -132,7 +132,7 @@ class Directory:
         user = line.user
         scope = Instance(level.scope, key, line.name, user, slots, event.ns if event else last_ns)
         self.counts[level.scope] += 1
-        if level.scope is Scope.RUN:
+        if level is self.run_level:
             line.lane.served += event is not None
             opener = line.lane.claim(event.values[THREAD] if event else None)
             if opener is not None:
@@ -214,8 +214,14 @@ class Directory:
 
     def _ask_enders(self, scope: Instance) -> None:
         level = self.plan.levels[scope.level]
-        for monitor in level.exacting if scope.mask & level.content == level.content else level.enders:
-            monitor.end(scope)
+        mask = scope.mask
+        if mask & level.content == level.content:
+            for bit, monitor in level.exacting:
+                if not bit or mask & bit:
+                    monitor.end(scope)
+        else:
+            for monitor in level.enders:
+                monitor.end(scope)
 
     def _overdue(self, scope: Instance, now_ns: int) -> None:
         for monitor in self.plan.levels[scope.level].enders:

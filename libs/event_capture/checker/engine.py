@@ -14,11 +14,14 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, Final
 
-from event_capture.checker.batch import Batch, RecordBatch
+import msgspec
+
+from event_capture.checker.batch import Batch
 from event_capture.checker.completeness import Completeness
 from event_capture.checker.directory import Directory
 from event_capture.checker.event import MAX_NAMES
-from event_capture.checker.extraction import Extraction, What
+from event_capture.checker.extraction import Extract, Extraction
+from event_capture.checker.fields import Values, fields_of
 from event_capture.checker.layout import THREAD
 from event_capture.checker.ledger import KNOWN, READABLE, Ledger
 from event_capture.checker.plan import Plan
@@ -79,12 +82,13 @@ class Checker:
         self.malformed = 0
         self.finished: Report | None = None
         self._control = frozenset(contract.vocabulary.control)
+        self.fields = fields_of(self.plan)
+        """Reads most messages; None when clauses look at whole ones."""
         self._extraction = Extraction(self.plan)
         self._sweep = Sweep(
             self.plan,
             self.ledger,
             self.directory,
-            self._extraction,
             other=self._other,
             opened=self._opened,
             unknown=self._unknown,
@@ -99,7 +103,7 @@ class Checker:
 
     def feed(self, record: Record) -> list[Violation]:
         """Check one record; its index is its place in the recording. Returns the violations that it made certain."""
-        self.check(self._columns((record,)))
+        self.check(self._batch((record,)))
         return self.ledger.take()
 
     def feed_all(self, records: Iterable[Record]) -> list[Violation]:
@@ -111,48 +115,37 @@ class Checker:
         found: list[Violation] = []
         rest = iter(records)
         while some := tuple(islice(rest, BATCH_RECORDS)):
-            self.check(self._columns(some))
+            self.check(self._batch(some))
             found += self.ledger.take()
         return found
 
     def check(self, batch: Batch) -> None:
-        """Check records in columns. The violations that they make certain are in the ledger afterwards."""
+        """Check records. The violations that they make certain are in the ledger afterwards."""
+        frames = batch.frames
         if self.first_ns is None:
-            self.first_ns = batch.moments[0]
+            self.first_ns = frames[0].monotonic_ns
         self._sweep.events(batch, self.index + 1)
-        self.index += len(batch.moments)
-        self.last_ns = batch.moments[-1]
+        self.index += len(frames)
+        self.last_ns = frames[-1].monotonic_ns
 
-    def _columns(self, records: Sequence[Record]) -> RecordBatch:
+    def _batch(self, records: Sequence[Record]) -> Batch:
         """Read what clauses look at out of records."""
-        read_name, read_values = self._extraction.name, self._extraction.values
-        paths_of, tracks = self._sweep.paths, self._sweep.tracks
-        whats: list[What] = []
-        numbers: list[tuple[Any, Any, Any]] = []
-        odd = set()
-        for place, record in enumerate(records):
-            data = record.data
-            if record.kind is _EVENT and record.direction is _RECEIVED and data.__class__ is dict:
-                name = read_name(data)
-                if name and name.__class__ is str:
-                    track = tracks.get(name)
-                    what, three = read_values(name, data, paths_of(name) if track is None else track.paths)
-                    whats.append(what)
-                    numbers.append(three)
-                    continue
-            odd.add(place)
-            whats.append(_ODD)
-            numbers.append(_NO_NUMBERS)
-        sequences, epochs, stamps = map(list, zip(*numbers, strict=True))
-        return RecordBatch(
-            records,
-            [record.monotonic_ns for record in records],
-            [record.connection for record in records],
-            whats,
-            (sequences, epochs, stamps),
-            odd,
-            [record.data for record in records],
-        )
+        if self.fields is not None:
+            try:
+                messages = self.fields.read([record.data for record in records])
+            except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError):
+                pass  # one of them is out of the ordinary
+            else:
+                return Batch(records, messages, self.fields.values, self.fields.sent_name, records.__getitem__)
+        return Batch(records, [self._extract(record) for record in records], Extract.values, None, records.__getitem__)
+
+    def _extract(self, record: Record) -> Extract:
+        data = record.data
+        if record.kind is _EVENT and record.direction is _RECEIVED and data.__class__ is dict:
+            name = self._extraction.name(data)
+            if name and name.__class__ is str:
+                return self._extraction.read(name, data)
+        return _NOTHING
 
     def _opened(self, batch: Batch, place: int) -> Line:
         """An event has come on a connection that is not open."""
@@ -164,14 +157,16 @@ class Checker:
     def _other(self, batch: Batch, place: int) -> None:
         """Check a record that is no event with a name."""
         index = self.index + 1 + place
-        connection = batch.connections[place]
+        frame = batch.frames[place]
+        connection: str = frame.connection
         line = self.directory.lines.get(connection)
-        if line is not None and not line.closed:
-            message = batch.message(place)
-            if message is not None:
-                user, name, values = message
-                self._sent_message(self.directory.line(connection, user), index, batch.moments[place], name, values)
-                return
+        is_sent = frame.direction is not _RECEIVED and frame.kind is _EVENT
+        if is_sent and batch.sent_name is not None and line is not None and not line.closed:
+            message = batch.messages[place]
+            line = self.directory.line(connection, frame.user)
+            name = batch.sent_name(message) or ""
+            self._sent_message(line, index, frame.monotonic_ns, name, batch.read(message), frame.data)
+            return
         record = batch.record(place)
         if self.following is not None:
             self.following.see(record)
@@ -192,14 +187,11 @@ class Checker:
     def _sent_record(self, record: Record, index: int) -> None:
         found = self._extraction.sent(record.data)
         name = found if isinstance(found, str) else ""
-        data = record.data if isinstance(record.data, dict) else {}
-        values, numbers = self._extraction.values(name, data, self._extraction.every_path)
+        values = self._extraction.read(name, record.data).values()
         line = self.directory.line(record.connection, record.user)
-        self._sent_message(line, index, record.monotonic_ns, name, (*values, *numbers), record.data)
+        self._sent_message(line, index, record.monotonic_ns, name, values, record.data)
 
-    def _sent_message(
-        self, line: Line, index: int, ns: int, name: str, values: tuple[Any, ...], data: Any = None
-    ) -> None:
+    def _sent_message(self, line: Line, index: int, ns: int, name: str, values: Values, data: Any) -> None:
         """Take note of a message of the client."""
         if name in self.sent or len(self.sent) < MAX_NAMES:
             self.sent[name] = self.sent.get(name, 0) + 1
@@ -251,6 +243,5 @@ class Checker:
         self.ledger.break_rule(KNOWN, "unknown-event", what, index, line.name, line.user, name)
 
 
-_ODD: Final = ("", None, None, None)
-"""Values of a record that is no event with a name."""
-_NO_NUMBERS: Final = (None, None, None)
+_NOTHING: Final = Extract()
+"""What is read of a record that is no event with a name."""

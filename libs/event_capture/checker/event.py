@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from event_capture.checker.extraction import Reader
-from event_capture.checker.plan import Entry, Level
+from event_capture.checker.plan import NEVER, Entry, Level
 from event_capture.checker.scopes import Instance, Key, Lane, Line
 from event_capture.records import Record
 
@@ -32,7 +31,7 @@ class Event:
         self.line: Line = Line("", "", Lane(0))
         self.data: Any = None
         self.values: tuple[Any, ...] = ()
-        """As `layout` has them; the numbers are there only for events whose monitors look at numbers."""
+        """As `layout` has them."""
 
     def fill(self, index: int, ns: int, name: str, line: Line, values: tuple[Any, ...], data: Any) -> None:
         """Make this the event at hand."""
@@ -50,10 +49,9 @@ class Track:
     __slots__ = (
         "count",
         "ends",
+        "loose",
         "name",
         "needs",
-        "numeric",
-        "paths",
         "repeats",
         "run",
         "seers",
@@ -69,9 +67,9 @@ class Track:
         name: str,
         run: Entry,
         wider: tuple[tuple[Finder, Level, Entry], ...],
-        paths: tuple[tuple[int, Reader], ...],
         *,
         ends: bool,
+        loose: bool,
         stranger: bool,
     ) -> None:
         self.name = name
@@ -79,19 +77,18 @@ class Track:
         self.run = run
         # What a run does with it, at hand without another look-up.
         self.needs, self.watch, self.sets, self.seers = run.needs, run.watch, run.sets, run.seers
-        self.repeats = (
-            not (ends or stranger) and run.repeats and all(level.patient and entry.repeats for _, level, entry in wider)
-        )
-        """Nobody learns anything when it comes again, the same in all but its numbers, and nothing was wrong."""
+        if stranger:
+            self.needs, self.watch = NEVER, NEVER
+        self.repeats = run.repeats and not (wider or ends)
+        """Nobody learns anything when it comes again, the same in all but its numbers."""
+        self.wider = wider
         self.shown = bool(run.seers or wider)
         """Somebody looks at it each time."""
-        self.numeric = run.numeric or any(entry.numeric for _, _, entry in wider)
-        """And at its numbers."""
-        self.wider = wider
+        self.ends = ends
+        self.loose = loose
+        """It belongs to no run unless it says to which."""
         self.stranger = stranger
         """The contract is closed and does not know this event."""
-        self.paths = paths
-        self.ends = ends
 
 
 def is_break(record: Record) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from event_capture.checker.layout import EPOCH, is_id, is_number
@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from event_capture.checker.plan import Groups
     from event_capture.checker.scopes import Instance
 
+Memory = list[Any]
+"""What a monitor of numbers remembers of one scope, at the places that follow."""
+LAST: Final = 0
+"""The last value."""
+PLACE: Final = 1
+"""The record it came in; -1 for none."""
+EPOCH_OF: Final = 2
+"""Its epoch."""
+NEXT: Final = 3
+"""What an ordinary next value is compared with: a sequence number must be this one; a timestamp no earlier than this
+moment in UTC, or no less than this whole number. None: no value is ordinary."""
 MAX_OWNERS: Final = 100_000
 """Most ids whose owners are remembered; later ones are checked against the connection only."""
 
@@ -26,37 +37,47 @@ class MonotonicMonitor(Monitor[Monotonic]):
     def __init__(self, clause: Monotonic, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
         self.field = groups.field(clause.field)
-        self.reads = (self.field,)
         self.pointer = groups.pointer(clause.field)
         self.strict = clause.strict
         self.gapless = clause.gapless
+        self.exact = clause.strict or clause.gapless
         # A new epoch starts a new count: only sequence numbers belong to one.
         self.by_epoch = groups.vocabulary.role_of(clause.field) == "sequence"
 
-    def memory(self) -> Any:
-        # The last value, the record it came in, its epoch; and what an ordinary next value looks like: for a sequence
-        # number the number itself, for a timestamp in words its length, for one in numbers 0. The engine looks at
-        # that before it asks.
+    def memory(self) -> Memory:
         return [None, -1, None, None]
 
     def see(self, scope: Instance, event: Event) -> None:
         value = event.values[self.field]
         if value is None:
             return
-        memory = scope.slots[self.slot]
-        last = memory[0]
+        memory: Memory = scope.slots[self.slot]
+        last = memory[LAST]
         if self.by_epoch:
             epoch = event.values[EPOCH]
-            if epoch != memory[2]:
-                last, memory[2] = None, epoch
+            if epoch != memory[EPOCH_OF]:
+                last, memory[EPOCH_OF] = None, epoch
+        due = memory[NEXT]
+        following = memory[NEXT] = self.following(value)
+        good = due is not None and last is not None and due.__class__ is following.__class__
+        if good and (following == due + 1 if self.by_epoch else not self.exact and following >= due):
+            memory[LAST], memory[PLACE] = value, event.index
+            return
         self.compare(scope, event, memory, last, value)
-        memory[3] = self.ordinary(memory[0])
+        if memory[LAST] is not value:
+            memory[NEXT] = self.following(memory[LAST])
 
-    def ordinary(self, latest: Any) -> int | None:
-        """What the engine may take for a good next value without asking."""
-        if isinstance(latest, int):
-            return latest + 1 if self.by_epoch else 0
-        return len(latest) if isinstance(latest, str) and latest.endswith("Z") and not self.by_epoch else None
+    def following(self, last: Any) -> Any:
+        """What the next value is compared with after this one."""
+        if last.__class__ is int:
+            return last + 1 if self.by_epoch else last
+        if last.__class__ is not str or self.by_epoch:
+            return None
+        try:
+            moment = datetime.fromisoformat(last)
+        except ValueError:
+            return None
+        return moment if moment.tzinfo is UTC else None
 
     def compare(self, scope: Instance, event: Event, memory: list[Any], last: Any, value: Any) -> None:
         """The slow half of `see`: values that are new, of unlike forms, or out of order."""
@@ -66,8 +87,7 @@ class MonotonicMonitor(Monitor[Monotonic]):
             self.wrong_type(scope, event, value)
             return
         memory[0] = value if old is None or fresh >= old else last
-        if old is None or type(fresh) is not type(old):
-            memory[0] = value
+        if old is None:
             return
         expected = f"{self.clause.words()} per {self.scope}"
         indices = (seen_at, event.index)
@@ -138,7 +158,6 @@ class SameMonitor(Monitor[Same]):
     def __init__(self, clause: Same, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
         self.field = groups.field(clause.field)
-        self.reads = (self.field,)
         self.steady = is_id(self.field)
         self.pointer = groups.pointer(clause.field)
 
@@ -175,7 +194,6 @@ class IsolateMonitor(Monitor[Isolate]):
     def __init__(self, clause: Isolate, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
         self.field = groups.field(clause.field)
-        self.reads = (self.field,)
         self.steady = is_id(self.field)
         self.pointer = groups.pointer(clause.field)
         # Ids that must have one owner each. Runs and threads in one table would clash, so each has its own.

@@ -12,7 +12,7 @@ SEQUENCE: Final = -3
 EPOCH: Final = -2
 TIMESTAMP: Final = -1
 """Numbers differ from event to event while everything else repeats, so they are counted from the end: the values of
-an event whose clauses look at no number can do without them."""
+an event up to here are what makes it the same as another."""
 
 ID_ROLES: Final = ("user", "thread", "run")
 """Roles of the values from USER to RUN."""

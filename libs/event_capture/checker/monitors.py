@@ -57,8 +57,6 @@ class Monitor(Generic[C]):
 
     steady: bool = False
     """`see` looks at ids and the user only, and has nothing to say when they are the same as the time before."""
-    reads: tuple[int, ...] = ()
-    """Places of the values that `see` looks at."""
     watched: Names | None = ()
     """Events that `see` is called for; EVERY for all of them."""
     opens: ClassVar[bool] = False
@@ -67,6 +65,9 @@ class Monitor(Generic[C]):
     """`end` is called when a scope ends."""
     content_with: int = 0
     """A bit that, when it is set at the end of a scope, leaves `end` nothing to say; 0: it must be asked anyway."""
+
+    silent_without: int = 0
+    """A bit that, when it is not set at the end of a scope, leaves `end` nothing to say; 0: it must be asked anyway."""
 
     def gate(self, name: str) -> tuple[int, int]:  # noqa: ARG002  overridden
         """Bits that must be set when this event comes, and bits that must not; `see` is called when one is amiss.

@@ -1,4 +1,4 @@
-"""Checks a recording on disk, fast, in bounded memory: piece by piece, each decoded straight into columns.
+"""Checks a recording on disk, fast, in bounded memory: piece by piece, decoding only what the contract looks at.
 
 Pieces that the fast decoder refuses take the ordinary way, record by record, so that both ways see the same.
 """
@@ -9,7 +9,7 @@ from typing import IO, Final
 
 import msgspec
 
-from event_capture.checker.chunk_decoding import ChunkDecoder, chunk_decoder
+from event_capture.checker.chunk_decoding import ChunkDecoder
 from event_capture.checker.completeness import Completeness
 from event_capture.checker.engine import Checker
 from event_capture.checker.verdict import Report
@@ -20,7 +20,7 @@ from event_capture.recording.jsonl import not_a_record, refuse_foreign
 from event_capture.records import Record
 
 CHUNK_BYTES: Final = 128 * 1024
-"""How much is read and decoded at a time: few enough that columns stay in the processor's cache."""
+"""How much is read and decoded at a time: few enough that it stays in the cache of the processor."""
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 """Longest line that is taken, in bytes."""
 _REFUSALS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
@@ -73,7 +73,7 @@ class _Check:
         """Bytes before the piece at hand."""
         self.cut = 0
         """Number of the line that was cut off; 0: none was."""
-        self.decoder = chunk_decoder(self.checker.plan)
+        self.decoder = ChunkDecoder(self.checker.fields) if self.checker.fields is not None else None
 
     def run(self, stream: IO[bytes], progress: Progress | None) -> None:
         for chunk in _chunks(stream, self.path):

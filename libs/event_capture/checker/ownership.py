@@ -39,13 +39,10 @@ class OwnMonitor(Monitor[Own]):
         self.owner = groups.path(clause.owner)
         self.pointer = format_pointer(clause.owner)
         self.claims: dict[str, list[_Claim]] = {}
-        reads = {self.owner}
         for claim in clause.claims:
             places = [groups.path(steps) if steps else -1 for steps in (claim.by, claim.part_by, claim.where)]
-            reads |= {place for place in places if place >= 0}
             for name in claim.event:
                 self.claims.setdefault(name, []).append(_Claim(claim, *places))
-        self.reads = tuple(sorted(reads))
         self.followers = frozenset(
             name for name, claims in self.claims.items() if all(each.claim.verb == "follows" for each in claims)
         )

@@ -26,12 +26,10 @@ class PairMonitor(Monitor[Pair]):
         super().__init__(clause, index, scope, groups)
         self.watched = tuple(dict.fromkeys((*clause.open, *clause.close, *clause.around)))
         self.key = Keyed(clause.by, groups)
-        self.reads = self.key.fields
+        self.silent_without = groups.bit(clause.open)
         self.openers = frozenset(clause.open)
         self.closers = frozenset(clause.close)
         self.keeping = groups.path(clause.keeping) if clause.keeping else -1
-        if clause.keeping:
-            self.reads = (*self.reads, self.keeping)
         self.abandoned_bit = groups.bit(clause.abandoned) if clause.abandoned else 0
 
     def repeats(self, name: str) -> bool:
@@ -157,7 +155,6 @@ class ReferMonitor(Monitor[Refer]):
         self.watched = tuple(dict.fromkeys((*clause.event, *clause.to)))
         self.by = groups.path(clause.by)
         self.key = groups.path(clause.key)
-        self.reads = (self.by, self.key)
         self.referring = frozenset(clause.event)
         self.referred = frozenset(clause.to)
         self.pointer = format_pointer(clause.by)

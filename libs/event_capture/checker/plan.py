@@ -9,7 +9,7 @@ from event_capture.checker.field_monitors import (
     SameMonitor,
     SchemaMonitor,
 )
-from event_capture.checker.layout import FIRST_PATH, ID_ROLES, NUMBER_ROLES, SEQUENCE, USER, is_number
+from event_capture.checker.layout import FIRST_PATH, ID_ROLES, NUMBER_ROLES, SEQUENCE, TIMESTAMP, USER
 from event_capture.checker.monitors import (
     AfterMonitor,
     CountMonitor,
@@ -55,6 +55,8 @@ _UNHEARD: Final = "\0"
 
 BEGUN: Final = 1
 """Bit that is set once a scope has had an event."""
+NEVER: Final = 2
+"""Bit that is never set: an event that needs it is never ordinary."""
 
 
 class Groups:
@@ -67,7 +69,7 @@ class Groups:
 
     def bit(self, names: Names) -> int:
         """The bit that is set once one of the events has come."""
-        return self.bits.setdefault(frozenset(names), BEGUN << (len(self.bits) + 1))
+        return self.bits.setdefault(frozenset(names), NEVER << (len(self.bits) + 1))
 
     def field(self, name: str) -> int:
         """Place of a field among an event's values: those that have a role by role, others by path."""
@@ -101,7 +103,7 @@ class Groups:
 class Entry:
     """What happens at one scope level when one event comes."""
 
-    __slots__ = ("gates", "needs", "numeric", "reads", "repeats", "seers", "sets", "watch")
+    __slots__ = ("gates", "needs", "repeats", "seers", "sets", "watch")
 
     def __init__(
         self, name: str, monitors: list[Monitor[Any]], groups: Groups, inline: frozenset[Monitor[Any]] = frozenset()
@@ -115,9 +117,6 @@ class Entry:
         """Bits that must be set when it comes."""
         self.watch = BEGUN
         """Bits that must be as `needs` has them: set when they are in it, not set when they are not."""
-        self.reads: set[int] = set()
-        self.numeric = False
-        """Somebody who is called each time looks at its numbers."""
         self.repeats = True
         """It shows nothing new when it comes again as it was."""
         gates = []
@@ -128,12 +127,10 @@ class Entry:
                 self.needs |= needs
                 self.watch |= needs | bars
                 gates.append((monitor, needs, bars))
-            if monitor.watched is None or name in monitor.watched:
-                self.reads |= set(monitor.reads)
-                if not monitor.steady and monitor not in inline:
-                    seers.append(monitor.see)
-                    self.numeric |= any(map(is_number, monitor.reads))
-                    self.repeats &= monitor.repeats(name)
+            watches = monitor.watched is None or name in monitor.watched
+            if watches and not monitor.steady and monitor not in inline:
+                seers.append(monitor.see)
+                self.repeats &= monitor.repeats(name)
         self.gates = tuple(gates)
         """Monitors to ask when a bit is amiss, with the bits that they need set and not set."""
         self.seers = tuple(seers)
@@ -160,14 +157,15 @@ class Level:
         """Bits that, when all are set at the end, leave only `exacting` monitors with something to say."""
         for monitor in self.enders:
             self.content |= monitor.content_with
-        self.exacting = tuple(monitor for monitor in self.enders if not monitor.content_with)
+        self.exacting = tuple((monitor.silent_without, monitor) for monitor in self.enders if not monitor.content_with)
+        """The rest of them; none need be asked whose bit is not set."""
         numbers = [
             each
             for each in monitors
             if isinstance(each, MonotonicMonitor)
             and scope in (Scope.THREAD, Scope.CONNECTION)
-            and is_number(each.field)
             and not each.guarded
+            and (each.field == SEQUENCE if each.by_epoch else each.field == TIMESTAMP)
             and (each.by_epoch or not (each.strict or each.gapless))
         ]
         inline: frozenset[Monitor[Any]] = frozenset(numbers)
@@ -175,9 +173,9 @@ class Level:
         self.unheard = Entry(_UNHEARD, monitors, groups, inline)
         self.rising = bool(numbers)
         """The engine itself looks whether numbers rise."""
-        self.counters = tuple((each.slot, each.field, each.see) for each in numbers if each.by_epoch)
-        """Monitors of sequence numbers: slot, place of the value, whom to ask when it is not the next."""
-        self.clocks = tuple((each.slot, each.field, each.see) for each in numbers if not each.by_epoch)
+        self.counters = tuple((each.slot, each.see) for each in numbers if each.by_epoch)
+        """Monitors of sequence numbers: slot, and whom to ask when one is not the next."""
+        self.clocks = tuple((each.slot, each.see) for each in numbers if not each.by_epoch)
         """The same for timestamps: whom to ask when one is earlier than the one before."""
         self.steady = tuple(monitor for monitor in monitors if monitor.steady)
         """Monitors that look at an event only when its ids differ from those of the event before."""

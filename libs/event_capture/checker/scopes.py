@@ -13,6 +13,7 @@ from event_capture.contract.clauses import Scope
 
 Key = str | int | float | None
 
+
 UNBORN: Final = "\0unborn"
 """Key of a run that never had an event."""
 
@@ -34,8 +35,8 @@ class Instance:
         "last_name",
         "last_ns",
         "level",
-        "marks",
         "mask",
+        "numbered",
         "slots",
         "start_ns",
         "user",
@@ -55,8 +56,8 @@ class Instance:
         self.last_index = -1
         self.last_ns = start_ns
         self.last_name = ""
-        self.marks: list[Any] | None = None
-        """Numbers of its events that must rise, see `rising.Mark`; made when the first event comes."""
+        self.numbered = False
+        """Its monitors of sequence numbers and timestamps have seen an event."""
         self.mask = 0
         """One bit per group of events that has been seen."""
         self.ended = False

@@ -107,11 +107,11 @@ class SpanMonitor(Monitor[Within]):
         by: tuple[tuple[str, ...], ...],
     ) -> None:
         super().__init__(clause, index, scope, groups)
+        self.silent_without = groups.bit(start)
         self.start = start
         self.stop = stop
         self.watched = tuple(dict.fromkeys((*start, *stop)))
         self.key = Keyed(by, groups)
-        self.reads = self.key.fields
         self.starts = frozenset(start)
         self.stops = frozenset(stop)
 

@@ -36,7 +36,7 @@ def decode_text(
     """
     if len(payload) > max_bytes:
         return _malformed(payload, f"{len(payload)} bytes, more than the limit of {max_bytes}")
-    if len(payload) > 2 * max_depth and nests_deeper(payload, max_depth):
+    if nests_deeper(payload, max_depth):
         # Before decoding: a tree this deep decodes on one stack and overflows on the next one that walks it.
         return _malformed(payload, f"nested deeper than {max_depth} levels")
     try:
@@ -92,7 +92,12 @@ def _name(data: object) -> str:
 
 def nests_deeper(payload: bytes, max_depth: int) -> bool:
     """Whether a JSON text nests deeper than this. Most texts have too few brackets to be looked at any closer."""
-    return payload.count(b"{") + payload.count(b"[") > max_depth and _depth(payload) > max_depth
+    # A bracket that opens and one that closes are two bytes.
+    return (
+        len(payload) > 2 * max_depth
+        and payload.count(b"{") + payload.count(b"[") > max_depth
+        and _depth(payload) > max_depth
+    )
 
 
 def _depth(payload: bytes) -> int:

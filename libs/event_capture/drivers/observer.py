@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from event_capture.drivers.frames import decode_binary, decode_text
+from event_capture.drivers.frames import decode_binary, decode_text, nests_deeper
 from event_capture.drivers.limits import ConnectionLimits
 from event_capture.errors import RecordingWriteError
 from event_capture.recording.delays import JUMP_NS
@@ -38,8 +38,6 @@ class Observer:
         self._wall = recorder.clock.wall_ns
         self._skew = self._wall() - self._monotonic()
         """Wall clock minus monotonic clock. When it jumps, the wall clock was set, and the record says so."""
-        self._plain_size = min(limits.max_event_bytes, 2 * limits.max_depth)
-        """Up to here a text can neither be too large nor, a bracket being two bytes, nested too deeply."""
 
     def opened(self, url: str, subprotocol: str | None, **facts: Any) -> None:
         """The connection is established."""
@@ -50,7 +48,7 @@ class Observer:
     def text(self, payload: bytes) -> bool:
         """A text message came. Returns False when it is not UTF-8, which ends a WebSocket (RFC 6455, section 8.1)."""
         limits = self.limits
-        if len(payload) <= self._plain_size:
+        if len(payload) <= limits.max_event_bytes and not nests_deeper(payload, limits.max_depth):
             try:
                 data = _decode(payload)
             except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -63,7 +61,7 @@ class Observer:
         return not note.startswith("invalid UTF-8")
 
     def _add_plain(self, payload: bytes, data: dict[str, Any]) -> bool:
-        """The way of nearly every message: small, written compactly, encoded once. False: it is not such a one."""
+        """The way of nearly every message: written compactly, encoded once. False: it is not such a one."""
         monotonic, wall = self._monotonic(), self._wall()
         if not -JUMP_NS < wall - monotonic - self._skew < JUMP_NS:
             return False

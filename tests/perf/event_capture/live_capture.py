@@ -210,15 +210,18 @@ def show(times: dict[str, list[tuple[float, float]]], count: int) -> None:
     for name in times:
         shares = f"{median(shares_of(times, name, first)):>13.0%} {median(shares_of(times, name, second)):>11.0%}"
         out.append(f"{name:<30} {rate[name]:>11,.0f} {cpu[name]:>12.2f} {shares}")
-    kept = shares_of(times, "capture + check", first)
-    span = f"{min(kept):.0%} to {max(kept):.0%} by round"
-    out += ["", f"capture with checking keeps {median(kept):.0%} of bare json.loads ({span}); wanted: {TARGET:.0%}"]
+    # On a busy machine the clock on the wall tells who was let run, the processor time who had less to do.
+    for clock, words in ((0, "by the clock"), (1, "by processor time")):
+        kept = shares_of(times, "capture + check", first, clock)
+        span = f"{min(kept):.0%} to {max(kept):.0%} by round"
+        out += ["", f"capture with checking keeps {median(kept):.0%} of bare json.loads {words} ({span})"]
+    out.append(f"wanted: {TARGET:.0%}")
     sys.stdout.write("\n".join(out) + "\n")
 
 
-def shares_of(times: dict[str, list[tuple[float, float]]], name: str, bare: str) -> list[float]:
+def shares_of(times: dict[str, list[tuple[float, float]]], name: str, bare: str, clock: int = 0) -> list[float]:
     """Messages per second of one side, in each round, as a share of a bare loop's in the same round."""
-    return [other / own for (own, _), (other, _) in zip(times[name], times[bare], strict=True)]
+    return [own[clock] / other[clock] for own, other in zip(times[bare], times[name], strict=True)]
 
 
 if __name__ == "__main__":
