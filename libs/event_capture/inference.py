@@ -6,7 +6,7 @@ the same: a recording shows what happened, not what must.
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -28,15 +28,19 @@ from event_capture.contract import (
     Within,
 )
 from event_capture.contract.clauses import format_duration
-from event_capture.contract.loading import write_contract
-from event_capture.records import Record
-from event_capture.vocabulary.model import Vocabulary
+from event_capture.contract.loading import parse_contract, write_contract
+from event_capture.contract.sentences import is_speakable
+from event_capture.errors import ContractError, RecordingError, VocabularyError
+from event_capture.records import Direction, Kind, Record
+from event_capture.vocabulary.model import FIELD_ROLES, Vocabulary
 from event_capture.vocabulary.pointer import getter
 
 _HEADROOM = 2
 """A budget is this many times the longest that was seen."""
 _MAX_ALTERNATIVES = 3
 """More first or last events than these are no rule."""
+_MAX_LEFT_OUT = 20
+"""Most names listed that no clause can speak of."""
 
 
 class Evidence(Struct, frozen=True, kw_only=True):
@@ -52,46 +56,129 @@ class Draft(Struct, frozen=True, kw_only=True):
     contract: Contract
     evidence: tuple[Evidence, ...]
     runs: int
+    left_out: tuple[str, ...] = ()
+    """Events of which no clause can speak, for the sake of their names."""
 
     def yaml(self) -> str:
-        """The contract document, with the evidence as comments."""
-        remarks = {evidence.clause.sentence(): evidence.words for evidence in self.evidence}
-        lines = [f"# Inferred from {self.runs} runs. A draft: keep what must hold, and drop what only happened to."]
+        """The contract document, with the evidence as comments; it has been read back."""
+        remarks = {str(evidence.clause): evidence.words for evidence in self.evidence}
+        lines = [
+            f"# Inferred from {_counted(self.runs, 'run')}. A draft: keep what must hold, drop what only happened to."
+        ]
+        if self.left_out:
+            names = ", ".join(map(ascii, self.left_out[:_MAX_LEFT_OUT]))
+            more = f" and {len(self.left_out) - _MAX_LEFT_OUT} more" if len(self.left_out) > _MAX_LEFT_OUT else ""
+            lines.append(f"# No clause can name these events: {names}{more}")
+        section = ""
         for line in write_contract(self.contract).splitlines():
-            remark = remarks.get(line.split("- ", 1)[-1].strip("'\"")) if line.startswith("- ") else None
+            if not line.startswith(("- ", " ")):
+                section = line.partition(":")[0]
+            remark = remarks.get(f"{section}: {_item(line)}") if line.startswith("- ") else None
             lines.append(f"{line}  # {remark}" if remark else line)
-        return "\n".join(lines) + "\n"
+        text = "\n".join(lines) + "\n"
+        parse_contract(text, source="the draft")
+        return text
 
 
-def infer(recordings: Sequence[Sequence[Record]], vocabulary: Vocabulary, *, name: str = "inferred") -> Draft:
+def infer(
+    recordings: Sequence[Sequence[Record]],
+    vocabulary: Vocabulary,
+    *,
+    name: str = "inferred",
+    progress: Callable[[int, int], None] | None = None,
+) -> Draft:
     """Draft a contract.
 
     Args:
         recordings: good ones, each seen to its end.
         vocabulary: how to read them.
         name: what to call the contract.
+        progress: called with clauses put to the test and clauses in all.
+
+    Raises:
+        RecordingError: there is no event of a run in them, or no clause holds for all of them.
     """
-    bare = Contract(name=name, vocabulary=vocabulary)
-    # Every event counts as one of a run, so that streams without run ids are cut into runs, too.
-    named = Contract(name=name, vocabulary=vocabulary, clauses=(Require(event=_names(recordings, vocabulary)),))
+    names = _run_names(recordings, vocabulary)
+    left_out = tuple(each for each in names if not is_speakable(each))
+    # These count as events of a run, so that streams without run ids are cut into runs, too.
+    named = Contract(name=name, vocabulary=vocabulary, clauses=(Require(event=names),))
     runs: list[Group] = []
     for records in recordings:
-        runs += [group for group in group_records(records, named)[Scope.RUN] if group.events]
-    drafts = list(_drafts(runs, vocabulary)) if runs else []
-    kept = tuple(draft for draft in drafts if _holds(draft.clause, recordings, bare))
-    contract = Contract(name=name, vocabulary=vocabulary, clauses=tuple(draft.clause for draft in kept))
-    return Draft(contract=contract, evidence=kept, runs=len(runs))
+        for group in group_records(records, named)[Scope.RUN]:
+            group.events = [seen for seen in group.events if seen.name not in left_out]
+            if group.events:
+                runs.append(group)
+    if not runs:
+        fix = f"say with --vocabulary how to read it; {vocabulary.name!r} was taken"
+        raise RecordingError("no event of a run in it, so there is nothing to infer from", fix=fix)
+    drafts = list(_drafts(runs, vocabulary))
+    kept = []
+    for done, draft in enumerate(drafts, 1):
+        alone = Contract(name=name, vocabulary=vocabulary, clauses=(draft.clause,), readable=False)
+        if _reads_back(alone) and _holds(alone, recordings):
+            kept.append(draft)
+        if progress is not None:
+            progress(done, len(drafts))
+    if not kept:
+        raise RecordingError("no clause holds for all of it, so there is nothing to draft")
+    clauses = tuple(draft.clause for draft in kept)
+    used = {each for clause in clauses for each in clause.events()}
+    own = tuple(each for each in names if each in used and each not in vocabulary.known_events())
+    contract = Contract(name=name, vocabulary=vocabulary, clauses=clauses, events=own)
+    return Draft(contract=contract, evidence=tuple(kept), runs=len(runs), left_out=left_out)
 
 
-def _names(recordings: Sequence[Sequence[Record]], vocabulary: Vocabulary) -> tuple[str, ...]:
-    read = getter(vocabulary.event)
-    found = (read(record.data) for records in recordings for record in records)
-    return tuple(dict.fromkeys(name for name in found if isinstance(name, str) and name)) or ("none",)
+def _run_names(recordings: Sequence[Sequence[Record]], vocabulary: Vocabulary) -> tuple[str, ...]:
+    """Events of runs: those that carry a run's id, or, in streams without ids, come from a beginning to an end.
 
-
-def _holds(clause: AnyClause, recordings: Sequence[Sequence[Record]], bare: Contract) -> bool:
+    A greeting is neither: it would be a run of its own.
+    """
+    name, run = getter(vocabulary.event), getter(vocabulary.run)
+    carrying: dict[str, None] = {}
+    between: dict[str, None] = {}
     for records in recordings:
-        checker = Checker(Contract(name=bare.name, vocabulary=bare.vocabulary, clauses=(clause,), readable=False))
+        running: set[str] = set()
+        for record in records:
+            found = name(record.data)
+            if record.kind is not Kind.EVENT or record.direction is Direction.SENT or not isinstance(found, str):
+                continue
+            if run(record.data) is not None:
+                carrying[found] = None
+            if found in vocabulary.begins:
+                running.add(record.connection)
+            if record.connection in running or vocabulary.segmented or not vocabulary.begins:
+                between[found] = None
+            if found in vocabulary.ends:
+                running.discard(record.connection)
+    return tuple(each for each in (between if vocabulary.segmented else carrying or between) if each)
+
+
+def _reads_back(contract: Contract) -> bool:
+    """The contract can be written and loaded, which refuses what could never be broken."""
+    try:
+        return parse_contract(write_contract(contract)).clauses == contract.clauses
+    except (ContractError, VocabularyError):
+        return False
+
+
+def _item(line: str) -> str:
+    """The text of one item of a YAML list."""
+    import yaml
+
+    try:
+        (item,) = yaml.safe_load(line)
+    except yaml.YAMLError:  # the first line of a text that goes on in the next one
+        return ""
+    return str(item)
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _holds(contract: Contract, recordings: Sequence[Sequence[Record]]) -> bool:
+    for records in recordings:
+        checker = Checker(contract)
         checker.feed_all(records)
         if checker.finish(complete=True).verdict is not Verdict.HOLDS:
             return False
@@ -127,7 +214,7 @@ def _occurrence(good: list[Group], failures: tuple[str, ...]) -> Iterator[Eviden
             words = f"in {len(good)} of {len(good)} runs{' without ' + ' or '.join(failures) if failures else ''}"
             yield Evidence(clause=Require(event=(name,), unless=failures), words=words)
         if max(counts) == 1:
-            yield Evidence(clause=Count(event=(name,), at_most=1), words=f"never twice in {len(good)} runs")
+            yield Evidence(clause=Count(event=(name,), at_most=1), words=f"never twice in {_counted(len(good), 'run')}")
 
 
 def _ends(runs: list[Group]) -> Iterator[Evidence]:
@@ -172,7 +259,7 @@ def _pairs(runs: list[Group], vocabulary: Vocabulary, failures: tuple[str, ...])
             clause = Pair(
                 open=(pair.open,), close=(pair.close,), by=(pair.by,), abandoned=failures if left_open else ()
             )
-            yield Evidence(clause=clause, words=f"{count} pairs")
+            yield Evidence(clause=clause, words=_counted(count, "pair"))
 
 
 def _unclosed(run: Group, opening: str, closing: str) -> bool:
@@ -220,16 +307,17 @@ def _round_up(nanoseconds: int) -> int:
 
 
 def _fields(runs: list[Group], vocabulary: Vocabulary) -> Iterator[Evidence]:
-    count = sum(len(run.events) for run in runs)
-    seen_by = f"in {count} events"
-    if vocabulary.sequence:
-        strict = Monotonic(field="seq", strict=True, scope=Scope.THREAD)
-        yield Evidence(clause=Monotonic(field="seq", strict=True, gapless=True, scope=Scope.THREAD), words=seen_by)
-        yield Evidence(clause=strict, words=seen_by)
-    if vocabulary.timestamp:
-        yield Evidence(clause=Monotonic(field="timestamp", scope=Scope.THREAD), words=seen_by)
-    for field, role in (("run_id", "run"), ("thread_id", "thread"), ("user_id", "user")):
-        if vocabulary.place(role):
-            yield Evidence(clause=Same(field=field), words=seen_by)
-    if vocabulary.user:
-        yield Evidence(clause=Isolate(field="user_id", scope=Scope.CONNECTION), words=seen_by)
+    clauses: tuple[Monotonic | Same | Isolate, ...] = (
+        Monotonic(field="seq", strict=True, gapless=True, scope=Scope.THREAD),
+        Monotonic(field="seq", strict=True, scope=Scope.THREAD),
+        Monotonic(field="timestamp", scope=Scope.THREAD),
+        Same(field="run_id"),
+        Same(field="thread_id"),
+        Same(field="user_id"),
+        Isolate(field="user_id", scope=Scope.CONNECTION),
+    )
+    for clause in clauses:
+        read = getter(vocabulary.place(FIELD_ROLES[clause.field]))
+        count = sum(read(seen.data) is not None for run in runs for seen in run.events)
+        if count:
+            yield Evidence(clause=clause, words=f"in {_counted(count, 'event')}")

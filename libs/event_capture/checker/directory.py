@@ -214,6 +214,8 @@ class Directory:
 
     def _ask_enders(self, scope: Instance) -> None:
         level = self.plan.levels[scope.level]
+        if level.untested:
+            level.untested = [monitor for monitor in level.untested if not monitor.weigh(scope)]
         mask = scope.mask
         if mask & level.content == level.content:
             for bit, monitor in level.exacting:

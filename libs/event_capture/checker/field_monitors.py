@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,9 +44,16 @@ class MonotonicMonitor(Monitor[Monotonic]):
         self.exact = clause.strict or clause.gapless
         # A new epoch starts a new count: only sequence numbers belong to one.
         self.by_epoch = groups.vocabulary.role_of(clause.field) == "sequence"
+        self.looks_at = clause.field
 
     def memory(self) -> Memory:
         return [None, -1, None, None]
+
+    def found(self, scope: Instance) -> bool:
+        return scope.slots[self.slot][LAST] is not None
+
+    def judged(self, counts: Mapping[str, int]) -> int:
+        return sum(counts.values())
 
     def see(self, scope: Instance, event: Event) -> None:
         value = event.values[self.field]
@@ -161,11 +169,19 @@ class SameMonitor(Monitor[Same]):
         self.steady = is_id(self.field)
         self.pointer = groups.pointer(clause.field)
 
+        self.looks_at = clause.field
+
     def repeats(self, name: str) -> bool:  # noqa: ARG002  any event
         return not is_number(self.field)
 
     def memory(self) -> Any:
         return [None, -1]
+
+    def found(self, scope: Instance) -> bool:
+        return scope.slots[self.slot][0] is not None
+
+    def judged(self, counts: Mapping[str, int]) -> int:
+        return sum(counts.values())
 
     def see(self, scope: Instance, event: Event) -> None:
         value = event.values[self.field]
@@ -201,8 +217,17 @@ class IsolateMonitor(Monitor[Isolate]):
             (groups.field(name), groups.pointer(name), name, {}) for name in ("thread_id", "run_id") if groups.has(name)
         ]
 
+        self.looks_at = " or ".join(dict.fromkeys((clause.field, *(name for _, _, name, _ in self.owned))))
+
     def memory(self) -> Any:
         return [None, -1, None, None]
+
+    def found(self, scope: Instance) -> bool:
+        owner, _, *ids = scope.slots[self.slot]
+        return any(value is not None for value in (owner, *ids))
+
+    def judged(self, counts: Mapping[str, int]) -> int:
+        return sum(counts.values())
 
     def see(self, scope: Instance, event: Event) -> None:
         values = event.values

@@ -7,6 +7,7 @@ of a gated monitor only when one of its bits is amiss.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar
 
 from event_capture.contract.clauses import (
@@ -50,7 +51,10 @@ class Monitor(Generic[C]):
         self.when_bit = groups.bit(clause.when) if clause.when else 0
         self.unless_bit = groups.bit(clause.unless) if clause.unless else 0
         self.guarded = bool(self.when_bit or self.unless_bit)
-        self.scopes = 0
+        self.applied = not self.guarded
+        """There was a scope that the clause speaks of."""
+        self.tested = False
+        """And it had what the clause looks at."""
         self.violations = 0
         self.presumed = 0
         self.sink: Ledger  # the checker that owns it sets it
@@ -92,6 +96,25 @@ class Monitor(Generic[C]):
 
     def end(self, scope: Instance) -> None:
         """The scope has ended, or the stream was cut: say what is missing."""
+
+    def weigh(self, scope: Instance) -> bool:
+        """A scope has ended: was it one that puts the clause to the test? Asked until one was."""
+        if scope.mask & self.unless_bit or (self.when_bit and not scope.mask & self.when_bit):
+            return False
+        self.applied = True
+        self.tested = self.found(scope)
+        return self.tested
+
+    def found(self, scope: Instance) -> bool:  # noqa: ARG002  overridden
+        """The scope had the field that the clause looks at. What events came is counted elsewhere."""
+        return True
+
+    def judged(self, counts: Mapping[str, int]) -> int:
+        """How many events the clause had something to say about, given how many of each name came."""
+        return sum(counts.get(name, 0) for name in self.clause.own_events())
+
+    looks_at: str = ""
+    """The field without which the clause says nothing, in words."""
 
     def overdue(self, scope: Instance, now_ns: int) -> None:
         """Time has passed: say which budgets of this scope are used up for good."""
@@ -264,6 +287,12 @@ class OrderMonitor(Monitor[Order]):
         self.before_bit = groups.bit(clause.before)
         self.after_bit = groups.bit(clause.after)
 
+    def judged(self, counts: Mapping[str, int]) -> int:
+        before, after = (
+            sum(counts.get(name, 0) for name in names) for names in (self.clause.before, self.clause.after)
+        )
+        return after if before or not self.clause.every else 0
+
     def gate(self, name: str) -> tuple[int, int]:
         if self.clause.every:
             return 0, self.after_bit if name in self.clause.before and name not in self.clause.after else 0
@@ -297,6 +326,9 @@ class AfterMonitor(Monitor[After]):
     def __init__(self, clause: After, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
         self.bit = groups.bit(clause.event)
+
+    def judged(self, counts: Mapping[str, int]) -> int:
+        return sum(counts.get(name, 0) for name in self.clause.event)
 
     def gate(self, name: str) -> tuple[int, int]:
         return (0, 0) if name in self.clause.only else (0, self.bit)

@@ -16,6 +16,7 @@ from event_capture.checker.verdict import Report
 from event_capture.contract.model import Contract
 from event_capture.errors import RecordingError
 from event_capture.recording import decode_record, open_recording
+from event_capture.recording.jsonl import not_a_record, refuse_foreign
 from event_capture.records import Record
 
 CHUNK_BYTES: Final = 128 * 1024
@@ -29,7 +30,12 @@ Progress = Callable[[int], None]
 
 
 def check_recording(
-    path: Path, contract: Contract, *, complete: bool | None = None, progress: Progress | None = None
+    path: Path,
+    contract: Contract,
+    *,
+    complete: bool | None = None,
+    progress: Progress | None = None,
+    on_truncated: Callable[[int], None] | None = None,
 ) -> Report:
     """Check a recording on disk in bounded memory.
 
@@ -38,16 +44,20 @@ def check_recording(
         contract: what to check.
         complete: the stream was seen to its end. None: find out from its close records and from its last line.
         progress: called now and then with the bytes read since the last call.
+        on_truncated: called with the number of the last line when it was cut off, as a crash leaves it.
 
     Raises:
         RecordingError: the file cannot be read, or one of its lines is no record.
     """
+    refuse_foreign(path)
     check = _Check(path, contract)
     try:
         with open_recording(path) as stream:
             check.run(stream, progress)
     except OSError as error:
         raise RecordingError(f"cannot be read: {error.strerror or error}", source=str(path)) from None
+    if check.cut and on_truncated is not None:
+        on_truncated(check.cut)
     seen_whole = check.following.complete and not check.cut
     return check.checker.finish(complete=seen_whole if complete is None else complete)
 
@@ -61,7 +71,8 @@ class _Check:
         self.checker.following = self.following = Completeness()
         self.offset = 0
         """Bytes before the piece at hand."""
-        self.cut = False
+        self.cut = 0
+        """Number of the line that was cut off; 0: none was."""
         self.decoder = ChunkDecoder(self.checker.fields) if self.checker.fields is not None else None
 
     def run(self, stream: IO[bytes], progress: Progress | None) -> None:
@@ -111,7 +122,7 @@ class _Check:
             except RecordingError:
                 if number < len(lines) - 1:
                     raise
-                self.cut = True
+                self.cut = self.number(number)
             else:
                 self.checker.feed(record)
 
@@ -120,8 +131,11 @@ class _Check:
         try:
             return decode_record(line)
         except ValueError as error:
-            number += 1 + _newlines(self.path, self.offset)
-            raise RecordingError(f"not a record: {error}", source=str(self.path), line=number) from None
+            raise not_a_record(self.path, self.number(number), str(error)) from None
+
+    def number(self, number: int) -> int:
+        """Number, from 1, of the n-th line of the piece at hand."""
+        return number + 1 + _newlines(self.path, self.offset)
 
 
 def _chunks(stream: IO[bytes], path: Path) -> Iterator[memoryview]:

@@ -47,7 +47,13 @@ class OwnMonitor(Monitor[Own]):
             name for name, claims in self.claims.items() if all(each.claim.verb == "follows" for each in claims)
         )
         """Events that have nothing to say of an owner when they name none."""
+        self.looks_at = format_path(clause.owner)
+        self.owned = False
+        """Somebody has been named as an owner."""
         self.kinds = tuple(dict.fromkeys(thing for claim in clause.claims for thing in claim.thing))
+
+    def found(self, scope: Instance) -> bool:  # noqa: ARG002  what was cleared since counts, too
+        return self.owned
 
     def repeats(self, name: str) -> bool:
         return name in self.followers
@@ -88,6 +94,7 @@ class OwnMonitor(Monitor[Own]):
             self.contradict(scope, event, meant, f"{kind} {key!r:.60}", known)
         if claim.verb == "replaces" or (known is UNKNOWN and claim.verb in ("makes", "adds")):
             table[key] = None if meant is UNKNOWN else meant
+            self.owned = self.owned or said is not None
             if len(table) > MAX_THINGS:
                 del table[next(iter(table))]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from event_capture.checker.keys import Keyed
@@ -31,6 +32,14 @@ class PairMonitor(Monitor[Pair]):
         self.closers = frozenset(clause.close)
         self.keeping = groups.path(clause.keeping) if clause.keeping else -1
         self.abandoned_bit = groups.bit(clause.abandoned) if clause.abandoned else 0
+        self.looks_at = format_path(clause.keeping) if clause.keeping else ""
+
+    def found(self, scope: Instance) -> bool:
+        kept = scope.slots[self.slot][1].values()
+        return self.keeping < 0 or any(value is not None for value in kept)
+
+    def judged(self, counts: Mapping[str, int]) -> int:
+        return sum(counts.get(name, 0) for name in self.watched or ())
 
     def repeats(self, name: str) -> bool:
         return name not in self.openers and name not in self.closers
@@ -158,6 +167,12 @@ class ReferMonitor(Monitor[Refer]):
         self.referring = frozenset(clause.event)
         self.referred = frozenset(clause.to)
         self.pointer = format_pointer(clause.by)
+        self.looks_at = format_path(clause.by)
+        self.mute = 0
+        """Events that refer to nothing."""
+
+    def judged(self, counts: Mapping[str, int]) -> int:
+        return sum(counts.get(name, 0) for name in self.clause.event) - self.mute
 
     def repeats(self, name: str) -> bool:
         return name not in self.referring
@@ -180,6 +195,7 @@ class ReferMonitor(Monitor[Refer]):
     def refer(self, scope: Instance, event: Event, keys: dict[Any, int], *, forgetful: bool) -> None:
         value = event.values[self.by]
         if value is None:
+            self.mute += 1
             return
         before = keys.get(value)
         if before is None and not forgetful:

@@ -177,6 +177,8 @@ class Level:
         """Monitors of sequence numbers: slot, and whom to ask when one is not the next."""
         self.clocks = tuple((each.slot, each.see) for each in numbers if not each.by_epoch)
         """The same for timestamps: whom to ask when one is earlier than the one before."""
+        self.untested = list(monitors)
+        """Monitors whose clause no scope that has ended has put to the test."""
         self.steady = tuple(monitor for monitor in monitors if monitor.steady)
         """Monitors that look at an event only when its ids differ from those of the event before."""
         entries = (self.unheard, *self.entries.values())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from event_capture.checker.time_monitors import SpanMonitor
 from event_capture.checker.verdict import ClauseVerdict, Report, Verdict, worst
-from event_capture.contract.clauses import Count, Require, Scope
+from event_capture.contract.clauses import Count, Require, Scope, any_of
 from event_capture.documents import nearest
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def build_report(checker: Checker, *, complete: bool) -> Report:
 
 
 def _clause_verdict(checker: Checker, monitor: Monitor[Any], complete: bool) -> ClauseVerdict:
-    fired = _fired(checker, monitor)
+    counts = checker.counts | {f"sent:{name}": count for name, count in checker.sent.items()}
+    fired = monitor.judged(counts if monitor.clause.own_events() else checker.counts) if monitor.tested else 0
     if monitor.violations:
         verdict = Verdict.VIOLATED
     elif monitor.presumed:
@@ -65,7 +66,7 @@ def _clause_verdict(checker: Checker, monitor: Monitor[Any], complete: bool) -> 
         scopes=checker.directory.counts[monitor.scope],
         violations=monitor.violations + monitor.presumed,
         fired=fired,
-        note="" if fired or monitor.violations or monitor.presumed else _why_silent(checker, monitor),
+        note="" if fired or monitor.violations or monitor.presumed else _why_silent(checker, monitor, counts),
     )
 
 
@@ -77,27 +78,27 @@ def _settled(monitor: Monitor[Any]) -> bool:
     return isinstance(clause, Require) or (isinstance(clause, Count) and clause.at_most is None)
 
 
-def _fired(checker: Checker, monitor: Monitor[Any]) -> int:
-    """Events that the clause could judge."""
-    counts = checker.counts
-    if monitor.watched is None:
-        return sum(counts.values())
-    if isinstance(monitor, SpanMonitor):
-        names = (*monitor.start, *monitor.stop)
-    else:
-        names = monitor.clause.events() or tuple(counts)
-    seen = sum(counts.get(name, 0) for name in names if not name.startswith("sent:"))
-    return seen + sum(checker.sent.get(name[5:], 0) for name in names if name.startswith("sent:"))
+def _why_silent(checker: Checker, monitor: Monitor[Any], counts: Mapping[str, int]) -> str:
+    return f"never put to the test: {_what_lacked(checker, monitor, counts)}"
 
 
-def _why_silent(checker: Checker, monitor: Monitor[Any]) -> str:
-    names = monitor.clause.events()
-    strangers = [name for name in names if not name.startswith("sent:") and name not in checker.counts]
-    for name in strangers:
-        near = nearest(name, checker.counts, cutoff=0.8)
+def _what_lacked(checker: Checker, monitor: Monitor[Any], counts: Mapping[str, int]) -> str:
+    clause, contract = monitor.clause, checker.contract
+    # A name that is known means what it says; it is no other name's right spelling.
+    known = {*contract.known_events(), *(name for each in contract.clauses for name in each.events())}
+    strangers = [name for name in counts if name not in known]
+    for name in clause.events():
+        near = nearest(name, strangers, cutoff=0.8) if name not in counts else None
         if near:
-            return f"never put to the test: {name!r} did not occur; the stream has {near!r}"
-    return "never put to the test: none of its events occurred"
+            return f"{name!r} did not occur; the stream has {near!r}"
+    if not monitor.applied:
+        if clause.when and not any(name in counts for name in clause.when):
+            return f"{any_of(clause.when)} never came"
+        return f"{any_of(clause.unless)} came in each {monitor.scope}" if clause.unless else "it applied nowhere"
+    names = clause.own_events() or monitor.watched or ()
+    if monitor.looks_at and (not names or any(name in counts for name in names)):
+        return f"no event had {monitor.looks_at}"
+    return "none of its events occurred"
 
 
 def _rules(checker: Checker, complete: bool) -> list[ClauseVerdict]:

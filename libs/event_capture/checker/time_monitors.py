@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from event_capture.checker.keys import Keyed
@@ -14,7 +15,14 @@ if TYPE_CHECKING:
     from event_capture.checker.scopes import Instance
 
 
-class FirstEventMonitor(Monitor[Within]):
+class _WholeMonitor(Monitor[Within]):
+    """A budget that every event bears on."""
+
+    def judged(self, counts: Mapping[str, int]) -> int:
+        return sum(counts.values())
+
+
+class FirstEventMonitor(_WholeMonitor):
     code = "first-event-too-late"
     opens = True
     ends = True
@@ -39,7 +47,7 @@ class FirstEventMonitor(Monitor[Within]):
         )
 
 
-class TotalMonitor(Monitor[Within]):
+class TotalMonitor(_WholeMonitor):
     code = "total-too-long"
     ends = True
 
@@ -72,7 +80,7 @@ class TotalMonitor(Monitor[Within]):
             )
 
 
-class GapMonitor(Monitor[Within]):
+class GapMonitor(_WholeMonitor):
     code = "gap-too-long"
     watched = EVERY
 
@@ -114,6 +122,9 @@ class SpanMonitor(Monitor[Within]):
         self.key = Keyed(by, groups)
         self.starts = frozenset(start)
         self.stops = frozenset(stop)
+        self.looks_at = self.key.words
+        self.mute = 0
+        """Events that could have started the clock, but for the want of a key."""
 
     def memory(self) -> Any:
         return {}
@@ -121,6 +132,7 @@ class SpanMonitor(Monitor[Within]):
     def see(self, scope: Instance, event: Event) -> None:
         key = self.key.of(event)
         if key is None:
+            self.mute += event.name in self.starts
             return
         running: dict[Any, tuple[int, int]] = scope.slots[self.slot]
         if event.name in self.stops:
@@ -132,6 +144,9 @@ class SpanMonitor(Monitor[Within]):
                 )
         if event.name in self.starts and key not in running:
             running[key] = (event.ns, event.index)
+
+    def judged(self, counts: Mapping[str, int]) -> int:
+        return sum(counts.get(name, 0) for name in self.start) - self.mute
 
     def overdue(self, scope: Instance, now_ns: int) -> None:
         running: dict[Any, tuple[int, int]] = scope.slots[self.slot]

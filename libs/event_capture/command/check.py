@@ -12,7 +12,7 @@ import typer
 from event_capture.checker import Report
 from event_capture.checker.offline import check_recording
 from event_capture.command.exit_codes import OF_VERDICT
-from event_capture.command.reading import reading
+from event_capture.command.reading import note_cut, reading
 from event_capture.contract import Contract, load_contract
 from event_capture.recording import read_recording
 from event_capture.records import Record
@@ -73,7 +73,7 @@ def check(
 def check_file(
     recording: Path, contract: Contract, ending: Ending, progress: Callable[[int], None] | None = None
 ) -> Report:
-    """Check a recording on disk in bounded memory.
+    """Check a recording on disk in bounded memory; a last line that is cut off is noted on standard error.
 
     Args:
         recording: the file.
@@ -85,7 +85,7 @@ def check_file(
         RecordingError: it cannot be read, or one of its lines is no record.
     """
     complete = None if ending is Ending.AUTO else ending is Ending.COMPLETE
-    return check_recording(recording, contract, complete=complete, progress=progress)
+    return check_recording(recording, contract, complete=complete, progress=progress, on_truncated=note_cut(recording))
 
 
 def shown_timelines(recording: Path, contract: Contract) -> tuple[Timeline, ...]:

@@ -1,17 +1,16 @@
 """`streamproof import` and `streamproof export`: recordings of other tools in, recordings for other tools out."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from event_capture.command.reading import counting, read_noting
 from event_capture.command.running import note
-from event_capture.recording import Redaction, read_recording
+from event_capture.recording import Redaction
 from event_capture.recording.foreign import LineShape
 from event_capture.recording.formats import Source, read_foreign, write_recording
 from event_capture.recording.redaction import DEFAULT_FIELDS
-from event_capture.records import Record
 
 
 def import_recording(
@@ -48,7 +47,8 @@ def import_recording(
         user=tuple(user or usual.user),
     )
     redaction = Redaction(fields=DEFAULT_FIELDS | set(redact or ()))
-    count = write_recording(read_foreign(source, form, shape=shape, redaction=redaction), output)
+    foreign = read_foreign(source, form, shape=shape, redaction=redaction)
+    count = write_recording(counting(foreign, source, "importing"), output)
     note(f"{count} records in {output}")
 
 
@@ -59,9 +59,5 @@ def export_recording(
     ],
 ) -> None:
     """Write a recording for another tool, or compress it."""
-
-    def records() -> Iterator[Record]:
-        return read_recording(recording, on_truncated=lambda line: note(f"{recording}:{line}: cut off and left out"))
-
-    count = write_recording(records(), output)
+    count = write_recording(read_noting(recording, "exporting"), output)
     note(f"{count} records in {output}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from event_capture.recording import read_recording
+from event_capture.command.reading import read_noting
 from event_capture.recording.delays import Delays, Spread, measure_delays
 from event_capture.records import Record
 from event_capture.vocabulary import load_vocabulary
@@ -25,9 +25,10 @@ def delays(
     Transport is counted from the fastest event of each connection: the two machines' clocks need not agree.
     """
     words = load_vocabulary(vocabulary)
+    noted: list[int] = []
 
     def records() -> Iterator[Record]:
-        return read_recording(recording)
+        return read_noting(recording, "measuring", noted)
 
     measured = measure_delays(records, getter(words.timestamp) if words.timestamp else lambda _: None)
     sys.stdout.write(render(measured))

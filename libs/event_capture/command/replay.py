@@ -10,7 +10,8 @@ import msgspec
 import typer
 from anyio.abc import TaskStatus
 
-from event_capture.command.running import Backend, note, progress, until_signal
+from event_capture.command.reading import note_cut
+from event_capture.command.running import Backend, progress, until_signal
 from event_capture.drivers.background import Background
 from event_capture.recording import read_recording
 from event_capture.replay import ConnectionScript, Pace, ReplayServer, scripts_of
@@ -45,10 +46,7 @@ def replay(
     Of a binary or malformed frame a recording holds the beginning, so the replay sends that. Socket.IO is served over
     WebSocket alone, without long polling.
     """
-    truncated: list[int] = []
-    scripts = scripts_of(read_recording(recording, on_truncated=truncated.append), wire=wire)
-    if truncated:
-        note(f"{recording}:{truncated[0]}: the last line is cut off and left out")
+    scripts = scripts_of(read_recording(recording, on_truncated=note_cut(recording)), wire=wire)
     pace = Pace(speed=None) if time is Time.VIRTUAL else Pace(speed=speed)
     anyio.run(_serve, scripts, pace, host, port, backend=str(backend))
 

@@ -131,6 +131,12 @@ def read_claim(text: str) -> tuple[Claim, tuple[Mention, ...]]:
     return claim, tuple(words.mentions)
 
 
+def is_speakable(name: str) -> bool:
+    """A sentence can have this name of an event: it is one word, can be written, and is none of the grammar's own."""
+    one_word = _TOKEN.fullmatch(name) is not None and name.isprintable()
+    return one_word and name not in (*_KEYWORDS, "nothing") and not name.startswith("sent:")
+
+
 class _Words:
     """The words of a sentence, read from left to right."""
 

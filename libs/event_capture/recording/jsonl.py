@@ -21,6 +21,8 @@ ZSTD_SUFFIX: Final = ".zst"
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 """Longest line that is read, in bytes. A longer one is no record of ours and would only fill the memory."""
 _BUFFER_BYTES: Final = 64 * 1024
+_FOREIGN_SUFFIXES: Final = (".har", ".sse")
+_IMPORT: Final = "run `streamproof import`"
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode
@@ -64,7 +66,11 @@ def decode_record(line: bytes | str) -> Record:
 
 
 def read_recording(
-    source: Path | str, *, on_truncated: Callable[[int], None] | None = None, max_line_bytes: int = MAX_LINE_BYTES
+    source: Path | str,
+    *,
+    on_truncated: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
+    max_line_bytes: int = MAX_LINE_BYTES,
 ) -> Iterator[Record]:
     """Read a recording record by record, in bounded memory.
 
@@ -72,17 +78,32 @@ def read_recording(
         source: file to read; a name that ends in `.zst` is decompressed.
         on_truncated: called with the number of the last line when it was cut off, as a crash leaves it. The lines
             before it are good, so this is a fact about the recording and not an error.
+        progress: called with the bytes of each line.
         max_line_bytes: longest line that is taken, in bytes.
 
     Raises:
         RecordingError: the file cannot be opened or read, or a line that is not the last is no record.
     """
     path = Path(source)
+    refuse_foreign(path)
     try:
         with open_recording(path) as stream:
-            yield from _records(path, stream, on_truncated, max_line_bytes)
+            yield from _records(path, stream, on_truncated, progress, max_line_bytes)
     except OSError as error:
         raise RecordingError(f"cannot be read: {error.strerror or error}", source=str(path)) from None
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raise RecordingError for a file whose name says that another tool wrote it."""
+    name = path.name.removesuffix(ZSTD_SUFFIX)
+    if Path(name).suffix.lower() in _FOREIGN_SUFFIXES and path.is_file():
+        raise RecordingError("not a recording of this tool", source=str(path), fix=f"{_IMPORT} first: {path.name}")
+
+
+def not_a_record(path: Path, line: int, reason: str) -> RecordingError:
+    """The error of a line that is no record."""
+    fix = f"if another tool wrote the file, {_IMPORT} first" if line == 1 else ""
+    return RecordingError(f"not a record: {reason}", source=str(path), line=line, fix=fix)
 
 
 def open_recording(path: Path) -> IO[bytes]:
@@ -95,11 +116,17 @@ def open_recording(path: Path) -> IO[bytes]:
 
 
 def _records(
-    path: Path, stream: IO[bytes], on_truncated: Callable[[int], None] | None, max_line_bytes: int
+    path: Path,
+    stream: IO[bytes],
+    on_truncated: Callable[[int], None] | None,
+    progress: Callable[[int], None] | None,
+    max_line_bytes: int,
 ) -> Iterator[Record]:
     number = 0
     while line := stream.readline(max_line_bytes + 1):
         number += 1
+        if progress is not None:
+            progress(len(line))
         if len(line) > max_line_bytes:
             raise RecordingError(f"the line is longer than {max_line_bytes} bytes", source=str(path), line=number)
         if not line.strip():
@@ -111,7 +138,7 @@ def _records(
                 if on_truncated is not None:
                     on_truncated(number)
                 return
-            raise RecordingError(f"not a record: {_reason(line)}", source=str(path), line=number) from None
+            raise not_a_record(path, number, _reason(line)) from None
         yield record
 
 

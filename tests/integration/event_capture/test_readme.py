@@ -133,7 +133,8 @@ def test_a_mistake_is_told_as_it_says() -> None:
 def test_the_contract_and_the_vocabulary_can_be_read() -> None:
     contract, owners, vocabulary = fences("yaml")
     assert "require: citation when partial_result" in map(str, parse_contract(contract).clauses)
-    (own,) = parse_contract(f"name: c\nvocabulary: agent_turn\n{owners}").clauses
+    events = "[message_started, tool_called, message_ended, message_delta, tool_result, note_added, history]"
+    (own,) = parse_contract(f"name: c\nvocabulary: agent_turn\nevents: {events}\n{owners}").clauses
     assert len(own.claims) == 6 if isinstance(own, Own) else False
     assert parse_vocabulary(vocabulary).pairs["tool"].by == ("body", "call")
 

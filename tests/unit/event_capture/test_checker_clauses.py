@@ -25,7 +25,8 @@ def test_a_whole_turn_holds() -> None:
 
 
 def test_every_clause_of_the_agent_contract_is_put_to_the_test_by_a_whole_turn() -> None:
-    assert [clause.clause for clause in check(AGENT, turn(*TURN)).clauses if not clause.fired] == []
+    report = check(AGENT, turn("message_accepted", *TURN))
+    assert [clause.clause for clause in report.clauses if not clause.fired] == []
 
 
 @pytest.mark.parametrize(
@@ -340,6 +341,56 @@ def test_a_clause_that_was_never_put_to_the_test_says_so_with_the_nearest_name()
     report = check(contract, Stream().open().event("plan_updated").close())
     assert report.clauses[0].fired == 0
     assert "plan_updated" in report.clauses[0].note
+
+
+@pytest.mark.parametrize(
+    ("clause", "why"),
+    [
+        ("require: agent_completed when busy", "busy never came"),
+        ("require: agent_completed when sent:ping per connection", "sent:ping never came"),
+        ("require: busy unless agent_started", "agent_started came in each run"),
+        ("forbid: agent_started unless pong or agent_thinking", "pong or agent_thinking came in each run"),
+        ("require: agent_started when agent_completed unless agent_thinking", "agent_thinking came in each run"),
+        ("order: message_accepted before busy", "none of its events occurred"),
+        ("order: all busy before agent_started", "none of its events occurred"),
+        ("after: busy only agent_completed", "none of its events occurred"),
+        ("same: payload.modle", "no event had payload.modle"),
+        ("same: payload.modle per recording", "no event had payload.modle"),
+        ("monotonic: payload.n rises per thread", "no event had payload.n"),
+        ("monotonic: epoch rises", "no event had epoch"),
+        (
+            "pair: tool_executing with tool_completed by payload.tool_call_id keeping payload.agnt",
+            "no event had payload.agnt",
+        ),
+        ("refer: tool_completed by payload.cal to tool_executing by payload.call", "no event had payload.cal"),
+        (
+            "own: {own: payload.agnt, is: [tool_executing makes call by payload.tool_call_id]}",
+            "no event had payload.agnt",
+        ),
+        ("within: tool_executing to tool_completed by payload.cal within 1s", "no event had payload.cal"),
+        ("within: busy to pong within 1s", "none of its events occurred"),
+        ("isolate: payload.owner", None),
+    ],
+)
+def test_a_clause_that_judged_nothing_says_what_it_lacked(clause: str, why: str | None) -> None:
+    (verdict, _) = check(contract_of(clause), turn(*TURN)).clauses
+    assert verdict.verdict is Verdict.HOLDS
+    assert verdict.note == (f"never put to the test: {why}" if why else "")
+    assert bool(verdict.fired) is (why is None)
+
+
+@pytest.mark.parametrize("guard", ["when busy", "unless agent_thinking"])
+def test_a_guard_that_held_in_one_run_of_two_puts_its_clause_to_the_test(guard: str) -> None:
+    stream = Stream().open().ask().events(*TURN, run="run-1").ask()
+    stream.events("agent_started", "busy", "agent_completed", run="run-2")
+    (verdict, _) = check(contract_of(f"require: agent_completed {guard}"), stream.close()).clauses
+    assert (verdict.fired, verdict.note) == (2, "")
+
+
+def test_a_known_event_is_no_other_ones_right_spelling() -> None:
+    contract = contract_of("events: [plan_update, plan_updated]\nforbid: plan_update\nrequire: plan_updated")
+    report = check(contract, turn("agent_started", "plan_updated"))
+    assert report.clauses[1].note == "never put to the test: none of its events occurred"
 
 
 def test_two_tabs_of_one_user_are_two_runs_of_the_same_id() -> None:

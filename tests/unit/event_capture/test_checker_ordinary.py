@@ -24,7 +24,7 @@ WIDER = contract_of(
     "order: agent_started before partial_result\n"
     "within: gap within 3ms per connection\n"
     "monotonic: [seq rises without gaps per thread, timestamp never falls per connection, seq rises per connection]\n"
-    "same: [run_id, payload.model per user]\n"
+    "same: [thread_id, payload.model per user]\n"
 )
 
 Message = dict[str, Any]

@@ -3,12 +3,14 @@
 import io
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from event_capture.command import reading
+from event_capture.command.app import run
 from event_capture.command.reading import Reading
 from event_capture.samples import samples
 from event_capture.testing import streamproof
@@ -77,6 +79,27 @@ def test_a_recording_that_is_none_is_bad_input_in_one_line(tmp_path: Path) -> No
     assert done.stderr.count("\n") == 1
 
 
+def test_a_file_of_another_tool_is_to_be_imported_first(tmp_path: Path) -> None:
+    for name, text in (("x.har", '{"log": {"entries": []}}'), ("x.sse", "data: {}\n\n"), ("x.sse.zst", "zstd")):
+        (tmp_path / name).write_text(text)
+        done = streamproof("check", tmp_path / name)
+        assert done.returncode == 2
+        assert f"{name}: not a recording of this tool; run `streamproof import` first" in done.stderr
+    (tmp_path / "x.jsonl").write_text('{"type": "busy"}\n')
+    assert (
+        "if another tool wrote the file, run `streamproof import` first"
+        in streamproof("check", tmp_path / "x.jsonl").stderr
+    )
+
+
+def test_a_last_line_that_is_cut_off_is_noted(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.jsonl", turn(*TURN))
+    path.write_bytes(path.read_bytes() + b'{"monotonic_ns": 17, "wal')
+    done = streamproof("check", path)
+    assert done.returncode == 4
+    assert done.stderr == f"streamproof: {path}:{len(turn(*TURN)) + 1}: the last line is cut off and left out\n"
+
+
 def test_the_report_as_json_in_a_file(tmp_path: Path) -> None:
     path = write(tmp_path / "r.jsonl", turn(*TURN))
     done = streamproof("check", path, "--format", "json", "--output", tmp_path / "report.json")
@@ -128,3 +151,28 @@ def test_checking_tells_how_far_it_is_while_it_reads(tmp_path: Path, monkeypatch
     done = streamproof("check", write(tmp_path / "r.jsonl", turn(*TURN)))
     assert done.returncode == 0
     assert done.stderr.startswith("checking r.jsonl: 100% of ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["import", "r.jsonl", "-o", "new.jsonl"], "importing r.jsonl: 1 records"),
+        (["export", "r.jsonl", "-o", "new.har"], "exporting r.jsonl: "),
+        (["infer", "r.jsonl"], "drafting: 1 of "),
+        (["mutate", "r.jsonl"], "mutating: 1 of "),
+        (["delays", "r.jsonl"], "measuring r.jsonl: "),
+        (["diff", "r.jsonl", "r.jsonl"], "reading r.jsonl: "),
+    ],
+)
+def test_long_work_shows_on_a_terminal_how_far_it_is(
+    arguments: list[str], shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "r.jsonl", turn(*TURN))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reading, "_REFRESH_SECONDS", 0.0)
+    screen = Screen(terminal=True)
+    with redirect_stderr(screen), redirect_stdout(io.StringIO()), pytest.raises(SystemExit) as left:
+        run(arguments)
+    assert left.value.code == 0
+    assert f"\r\x1b[K{shown}" in screen.getvalue()
+    assert "\r\x1b[K" in screen.getvalue()[-60:]
