@@ -13,6 +13,7 @@ from event_capture.records import Direction, Kind, Record
 from event_capture.replay import VIRTUAL, Pace, ReplayServer, replaying, scripts_of
 from event_capture.tester import ChatTester
 from event_capture.wire import Wire
+from integration.event_capture.awaiting import until_closed
 
 pytestmark = pytest.mark.anyio
 
@@ -30,15 +31,6 @@ def record(
     return Record(
         monotonic_ns=ns, wall_ns=ns, connection=connection, kind=kind, direction=direction, data=data, note=note
     )
-
-
-async def until_closed(recorder: Recorder) -> None:
-    closed = anyio.Event()
-    recorder.subscribe(lambda item: closed.set() if item.kind is Kind.CLOSE else None)
-    if any(item.kind is Kind.CLOSE for item in recorder.records()):
-        return
-    with anyio.fail_after(60):
-        await closed.wait()
 
 
 def a_turn(connection: str = "c", *, gap: float = 0.0, close: Record | None = None) -> list[Record]:
