@@ -285,6 +285,8 @@ async def test_a_token_is_in_no_record_however_it_travels_and_whoever_repeats_it
     token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln"
 
     async def talk(client: Client) -> None:
+        if authenticate_by == "message":
+            await client.socket.receive()
         await client.emit(event("welcome", echo={"jwt": token}, text=f"you are {token}"))
         await client.close(4401, f"bad {token}")
 
