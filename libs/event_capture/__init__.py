@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from event_capture.resume import ResumeReport, compare_resumed
     from event_capture.tester import ChatTester, assert_websocket_events_sent, open_testers
     from event_capture.vocabulary import Vocabulary, builtin_vocabularies, load_vocabulary, parse_vocabulary
+    from event_capture.wire import Wire
 
 _HOMES = {
     "AwaitedEventError": "errors",
@@ -81,6 +82,7 @@ _HOMES = {
     "Violation": "checker",
     "Vocabulary": "vocabulary",
     "VocabularyError": "errors",
+    "Wire": "wire",
     "assert_contract": "assertions",
     "assert_websocket_events_sent": "tester",
     "blocking_replay": "blocking",
@@ -145,6 +147,7 @@ __all__ = [
     "Violation",
     "Vocabulary",
     "VocabularyError",
+    "Wire",
     "assert_contract",
     "assert_websocket_events_sent",
     "blocking_replay",

@@ -1,5 +1,7 @@
 """A tester talks to a gateway: what it sends, what it waits for, and what it says when it waits in vain."""
 
+from typing import Any
+
 import anyio
 import pytest
 
@@ -276,3 +278,28 @@ async def test_the_end_of_the_connection_can_be_awaited() -> None:
 
     async with chat_server(talk) as (url, _), ChatTester(url) as tester:
         assert (await tester.wait_until_closed(5)).data == {"code": 4503, "reason": "draining"}
+
+
+@pytest.mark.parametrize("authenticate_by", ["message", "header", "subprotocol"])
+async def test_a_token_is_in_no_record_however_it_travels_and_whoever_repeats_it(authenticate_by: Any) -> None:
+    token = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln"
+
+    async def talk(client: Client) -> None:
+        if authenticate_by == "message":
+            await client.socket.receive()
+        await client.emit(event("welcome", echo={"jwt": token}, text=f"you are {token}"))
+        await client.close(4401, f"bad {token}")
+
+    dialect = Dialect(authenticate_by=authenticate_by, auth={"type": "auth", "any": "{token}"})
+    async with chat_server(talk) as (url, _), ChatTester(url, user="ada", token=token, dialect=dialect) as tester:
+        closed = await tester.wait_until_closed(30)
+    assert closed.data["reason"] == "bad [redacted]"
+    assert token not in str(list(tester.records))
+    assert token not in tester.timeline()
+
+
+async def test_a_token_that_is_the_users_own_name_is_no_secret() -> None:
+    async with chat_server() as (url, _), ChatTester(url, user="user-1", token="user-1") as tester:
+        await tester.send("I am user-1")
+        completed = await tester.wait_for_completion(30)
+    assert completed.data["payload"]["text"] == "agent_completed to I am user-1"

@@ -122,6 +122,17 @@ async def test_a_refused_handshake_says_status_and_body() -> None:
                 pass
 
 
+async def test_a_refusal_that_repeats_the_token_is_shown_without_it() -> None:
+    async def script(stream: anyio.abc.ByteStream) -> None:
+        await read_request(stream)
+        await stream.send(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 14\r\n\r\nbad top-secret")
+
+    async with raw_server(script) as url:
+        with pytest.raises(HandshakeRejectedError, match=r"saying 'bad \[redacted\]'"):
+            async with connect(url, token="top-secret"):
+                pass
+
+
 async def test_a_server_that_never_answers_the_handshake_is_an_error_in_time() -> None:
     async def script(stream: anyio.abc.ByteStream) -> None:
         await read_until_end(stream)
