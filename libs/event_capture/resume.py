@@ -5,7 +5,8 @@ the order of arrival; in each log every place must come once, none may be left o
 be what the uninterrupted stream has there. How the logs of several threads lie between each other is nobody's promise.
 
 Events of a thread or run without a sequence number have no place, and are compared thread by thread, in their order.
-Those that name neither (greetings, answers to pings) belong to the connection and are only counted.
+Only counted are those that name neither (greetings, answers to pings) and those that the uninterrupted stream has
+nothing like: answers to what the client asked again when it came back.
 """
 
 import sys
@@ -50,7 +51,7 @@ class ResumeReport(Struct, frozen=True, kw_only=True):
     unproven: str = ""
     """Why the recordings prove nothing, whatever they have in common; empty when they do."""
     aside: tuple[int, int] = (0, 0)
-    """Events of each recording that belong to no thread, and were not compared."""
+    """Events of each recording that are no part of the stream, and were not compared."""
 
     @property
     def equal(self) -> bool:
@@ -69,7 +70,9 @@ class ResumeReport(Struct, frozen=True, kw_only=True):
             return f"{self.first.kind}: {self.first.message}{more}"
         if self.unproven:
             return f"nothing is proven: {self.unproven}"
-        apart = f" ({self.aside[0]} and {self.aside[1]} events of no thread not compared)" if any(self.aside) else ""
+        apart = (
+            f" ({self.aside[0]} and {self.aside[1]} events beside the stream not compared)" if any(self.aside) else ""
+        )
         return f"equal: {self.events} events over {self.connections} connections{apart}"
 
 
@@ -93,6 +96,17 @@ class _Stream(Struct):
     unplaced: list[_Placed]
     connections: int
     aside: int
+
+    def set_aside(self, other: "_Stream", *, by_thread: bool) -> None:
+        """Leave out what has no place, and nothing like it in the other stream."""
+
+        def like(event: _Placed) -> tuple[str, str]:
+            return repr(event.name), repr(event.thread) if by_thread else ""
+
+        known = {like(event) for event in other.unplaced}
+        kept = [event for event in self.unplaced if like(event) in known]
+        self.aside += len(self.unplaced) - len(kept)
+        self.unplaced = kept
 
     def logs(self) -> dict[_Log, list[_Placed]]:
         """Events by log, in the order in which the logs begin, and behind them those without a place, by thread."""
@@ -129,6 +143,7 @@ def compare_resumed(
     pieces = {name: parse_pointer(path) for name, path in (joining or {}).items()}
     differences = _log_faults(right.placed, pieces)
     right.placed = _without_repeats(right.placed)
+    right.set_aside(left, by_thread=same_log)
     ignored = {parse_pointer(path) for path in ignoring}
     if not same_log:
         for role in ("user", "thread", "run", "sequence", "epoch", "timestamp"):

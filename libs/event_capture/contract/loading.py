@@ -148,7 +148,7 @@ class _Loader:
         about = root.get("about")
         scope = _scope(root.get("scope"), parents)
         reading = _Clauses(vocabulary, (*vocabulary.known_events(), *events), scope)
-        clauses = list(reading.without(tuple(inherited), root.get("drop")))
+        clauses = list(reading.without(tuple(inherited), root))
         for section in SECTIONS:
             if (node := root.get(section)) is not None:
                 clauses += [clause for clause in reading.section(section, node) if clause not in clauses]
@@ -260,9 +260,9 @@ class _Clauses:
         what = f"the client sends nothing called {name[5:]!r}" if sent else f"no event is called {name!r}"
         _complain.at(node, what, fix=fix, offset=mention.offset)
 
-    def without(self, inherited: tuple[AnyClause, ...], drop: Node | None) -> tuple[AnyClause, ...]:
+    def without(self, inherited: tuple[AnyClause, ...], root: Node) -> tuple[AnyClause, ...]:
         """The inherited clauses but those that `drop` lists as "section: sentence"."""
-        kept = list(inherited)
+        kept, drop = list(inherited), root.get("drop")
         for node in drop.elements() if drop else []:
             text = _complain.text(node, "a dropped clause")
             matches = [clause for clause in kept if str(clause) == " ".join(text.split())]
@@ -270,6 +270,13 @@ class _Clauses:
                 fix = suggest(text, [str(clause) for clause in kept])
                 _complain.at(node, "no inherited clause reads like this", fix=fix)
             kept = [clause for clause in kept if clause not in matches]
+        for clause in kept:
+            # Sound where it was written; here the scope or the vocabulary may be another.
+            found = folly(clause, scope_in(clause, self.scope), self.vocabulary)
+            if found is not None:
+                _complain.at(
+                    root, f"of the inherited clause {str(clause)!r}: {found[0]}", fix=f"drop it, or {found[1]}"
+                )
         return tuple(kept)
 
 

@@ -476,29 +476,8 @@ SECTIONS: Final[dict[str, Callable[[_Words], list[_Body]]]] = {
 }
 """Sections of a contract and how their sentences are read."""
 
-_KEYWORDS: Final = [
-    "when",
-    "unless",
-    "per",
-    "or",
-    "before",
-    "with",
-    "by",
-    "around",
-    "reusable",
-    "keeping",
-    "abandoned",
-    "once",
-    "only",
-    "to",
-    "within",
-    "exactly",
-    "at",
-    "rises",
-    "never",
-    "all",
-    "and",
+_KEYWORDS: Final = (
+    *("when", "unless", "per", "or", "before", "with", "by", "around", "reusable", "keeping", "abandoned", "once"),
+    *("only", "to", "within", "exactly", "at", "rises", "never", "all", "and", "where", "is"),
     *_VERBS,
-    "where",
-    "is",
-]
+)

@@ -1,6 +1,7 @@
 """Clauses that say nothing: whatever the stream, they hold. A document that has one means something else."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from event_capture.contract.clauses import (
     AnyClause,
@@ -22,9 +23,9 @@ from event_capture.contract.clauses import (
 from event_capture.documents import nearest
 from event_capture.vocabulary.model import FIELD_ROLES, Vocabulary
 
-_KEY_OF = {Scope.RUN: "run_id", Scope.THREAD: "thread_id", Scope.USER: "user_id"}
+_KEY_OF: Final = {Scope.RUN: "run_id", Scope.THREAD: "thread_id", Scope.USER: "user_id"}
 """The field that tells one scope from another."""
-TYPO_CUTOFF = 0.8
+TYPO_CUTOFF: Final = 0.8
 """An unknown name this near to a known one is a typo."""
 
 

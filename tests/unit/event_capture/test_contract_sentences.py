@@ -228,6 +228,12 @@ def test_a_contract_without_clauses_is_refused(document: str, tmp_path: Path) ->
         parse_contract(f"name: c\nvocabulary: agent_turn\n{document}\n", folder=tmp_path)
 
 
+def test_an_inherited_clause_that_says_nothing_in_another_scope_is_refused() -> None:
+    with pytest.raises(ContractError, match="of the inherited clause 'same: thread_id': thread_id is what tells one"):
+        parse_contract("name: c\nextends: agent_turn\nscope: thread\n")
+    assert parse_contract("name: c\nextends: agent_turn\nscope: thread\ndrop: 'same: thread_id'\n").clauses
+
+
 def test_a_field_that_the_vocabulary_does_not_place_is_refused() -> None:
     with pytest.raises(ContractError, match="does not say where 'seq' stands"):
         parse_contract("name: c\nvocabulary: ag_ui\nmonotonic: seq rises\n")

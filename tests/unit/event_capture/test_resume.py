@@ -131,7 +131,14 @@ def test_events_of_no_thread_are_counted_aside() -> None:
     report = compare(interrupted(WHOLE[:4], [WHOLE[1]], WHOLE[4:]))
     assert report.equal
     assert report.aside == (1, 2)
-    assert "1 and 2 events of no thread not compared" in report.explain()
+    assert "1 and 2 events beside the stream not compared" in report.explain()
+
+
+def test_an_answer_to_what_was_asked_again_is_counted_aside() -> None:
+    again = Stream().event("message_accepted", seq=None).records
+    report = compare([*interrupted(EVENTS[:3], EVENTS[3:]), *again])
+    assert report.equal
+    assert report.aside == (1, 1)
 
 
 def two_threads() -> tuple[list[Record], list[Record]]:
