@@ -6,6 +6,10 @@ The codes lie in the private range of RFC 6455, section 7.4.2.
 """
 
 from enum import IntEnum
+from typing import Final
+
+MAX_REASON_BYTES: Final = 123
+"""RFC 6455, section 5.5: a close frame holds 125 bytes, two of them the code."""
 
 
 class CloseCode(IntEnum):
@@ -13,8 +17,6 @@ class CloseCode(IntEnum):
 
     UNAUTHENTICATED = 4401
     """No token, a wrong one, or one that has expired. Get a new token first."""
-    FORBIDDEN = 4403
-    """The token is good, its owner may not do this."""
     AUTH_TIMEOUT = 4408
     """The first message did not authenticate in time."""
     INTERNAL_ERROR = 4500
@@ -28,3 +30,8 @@ class CloseCode(IntEnum):
     def reconnect(self) -> bool:
         """Whether the client should reconnect on its own."""
         return 4500 <= self <= 4599
+
+
+def shorten_reason(reason: str) -> str:
+    """As much of the words as a close frame holds."""
+    return reason.encode()[:MAX_REASON_BYTES].decode(errors="ignore")

@@ -6,6 +6,7 @@ Both are set up so that a client that does not read, or is gone without a word, 
 import contextlib
 import logging
 import socket
+from asyncio import TimerHandle
 from asyncio.transports import BaseTransport, Transport
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -20,7 +21,10 @@ import anyio
 import uvicorn
 from anyio.abc import SocketListener, SocketStream, TaskStatus
 from starlette.applications import Starlette
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Close, Frame, Opcode
 
 from gateway.logs import get_logger
 from gateway.settings import Settings
@@ -28,6 +32,11 @@ from gateway.settings import Settings
 _STOP_SECONDS: Final = 3
 _WRITE_BUFFER: Final = 32 << 10
 """Bytes in a transport's buffer, beyond which writers wait."""
+_BROKEN: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError)
+_SWITCHING_PROTOCOLS: Final = b"HTTP/1.1 101 "
+_CLOSE_FRAME: Final = b"\x88"
+_MISSED_HEARTBEAT: Final = Frame(Opcode.CLOSE, Close(1011, "keepalive ping timeout").serialize()).serialize(mask=False)
+"""What uvicorn sends when a ping is not answered in time."""
 
 
 class HTTPServer(Protocol):
@@ -50,6 +59,8 @@ class UvicornServer:
         self._listener = listener
         config = uvicorn.Config(
             app,
+            http=_http_protocol(settings.auth_timeout),
+            timeout_keep_alive=cast("int", settings.auth_timeout),
             ws=_websocket_protocol(settings.send_timeout),
             ws_max_size=settings.max_frame_bytes,
             ws_ping_interval=settings.heartbeat,
@@ -92,9 +103,47 @@ class _Uvicorn(uvicorn.Server):
         self._on_started()
 
 
+def _http_protocol(request_timeout: float) -> type[HttpToolsProtocol]:
+    class PunctualProtocol(HttpToolsProtocol):
+        """Closes when a request is not there in time: neither silence nor half a request holds a connection."""
+
+        _deadline: TimerHandle | None = None
+
+        def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as its parent has it
+            super().connection_made(transport)
+            self._wait()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_waiting()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            upgraded = self.transport.get_protocol() is not self
+            request = cast("RequestResponseCycle | None", self.cycle)
+            whole = request is not None and not request.response_complete and not request.more_body
+            if upgraded or whole:
+                self._stop_waiting()
+            elif self._deadline is None:
+                self._wait()
+
+        def _wait(self) -> None:
+            self._deadline = self.loop.call_later(request_timeout, self.transport.close)
+
+        def _stop_waiting(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+    return PunctualProtocol
+
+
 def _websocket_protocol(close_timeout: float) -> type[WebSocketsSansIOProtocol]:
     class ImpatientProtocol(WebSocketsSansIOProtocol):
-        """Closes also when the client does not read: the close frame goes behind what is buffered already."""
+        """Closes also when the client does not read: the close frame goes behind what is buffered already.
+
+        What a client does wrong closes its connection and is nothing that the log calls an error.
+        """
 
         def connection_made(self, transport: BaseTransport) -> None:
             super().connection_made(transport)
@@ -105,7 +154,25 @@ def _websocket_protocol(close_timeout: float) -> type[WebSocketsSansIOProtocol]:
                 # Without this the close would wait for the very reader that it gives up on.
                 self.writable.set()
                 self.loop.call_later(close_timeout, self.transport.abort)
+            elif not self.writable.is_set():
+                await self.writable.wait()
+            if self.close_sent:
+                # It was closed for a frame that breaks the protocol, which the application has yet to hear of.
+                raise ClientDisconnected
             await super().send(message)
+            if message["type"] == "websocket.http.response.body" and not message.get("more_body", False):
+                # The handshake is over: it was refused, as the application meant to.
+                self.handshake_complete = True
+
+        def send_receive_event_to_app(self) -> None:
+            if self.curr_msg_data_type == "text" and not self.close_sent:
+                try:
+                    b"".join(self.frames).decode()
+                except UnicodeDecodeError:
+                    self.conn.fail(1007, "the text is not UTF-8")
+                    self.handle_parser_exception()
+                    return
+            super().send_receive_event_to_app()
 
     return ImpatientProtocol
 
@@ -119,14 +186,15 @@ class TrioServer:
         config.websocket_max_message_size = settings.max_frame_bytes
         config.websocket_permessage_deflate = False
         config.websocket_ping_interval = settings.heartbeat
-        # Pongs are bytes, too: a client that answers pings is never silent for this long.
-        config.read_timeout = cast("int", settings.heartbeat + settings.heartbeat_timeout)
+        config.keep_alive_timeout = cast("int", settings.auth_timeout)
         config.include_server_header = False
         config.graceful_timeout = _STOP_SECONDS
         config.accesslog = None
         config.errorlog = logging.getLogger("anycorn.error")
         self._config = config
         self._send_timeout = settings.send_timeout
+        # Pongs are bytes, too: a client that answers pings is never silent for this long.
+        self._read_timeout = settings.heartbeat + settings.heartbeat_timeout
         self._app = anycorn.utils.wrap_app(cast("Any", app), config.wsgi_max_body_size, "asgi")
         self._listener = listener
         self._stopped = anycorn.worker_context.EventWrapper()
@@ -160,7 +228,7 @@ class TrioServer:
             self._config,
             _ConnectionContext(self._stopped, ended),
             cast("Any", anycorn.typing.ConnectionState({})),
-            cast("SocketStream", _ImpatientStream(stream, self._send_timeout, ended)),
+            cast("SocketStream", _ImpatientStream(stream, self._read_timeout, self._send_timeout, ended)),
         )
         try:
             await server.run()
@@ -184,12 +252,17 @@ class _ConnectionContext(anycorn.worker_context.WorkerContext):
 
 @final
 class _ImpatientStream(anyio.abc.ByteStream):
-    """A stream whose writes fail when the other side takes nothing for too long."""
+    """A stream whose reads and writes fail when the other side says or takes nothing for too long.
 
-    def __init__(self, stream: SocketStream, send_timeout: float, ended: anyio.Event) -> None:
+    A WebSocket whose client says nothing is told so on the way out.
+    """
+
+    def __init__(self, stream: SocketStream, read_timeout: float, send_timeout: float, ended: anyio.Event) -> None:
         self._stream = stream
+        self._read_timeout = read_timeout
         self._send_timeout = send_timeout
         self._ended = ended
+        self._is_websocket = False
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
@@ -197,14 +270,26 @@ class _ImpatientStream(anyio.abc.ByteStream):
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         try:
-            return await self._stream.receive(max_bytes)
-        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            with anyio.fail_after(self._read_timeout):
+                return await self._stream.receive(max_bytes)
+        except TimeoutError:
+            if self._is_websocket:
+                with contextlib.suppress(TimeoutError, *_BROKEN, anyio.BusyResourceError):
+                    await self.send(_MISSED_HEARTBEAT)
+            self._ended.set()
+            raise
+        except (anyio.EndOfStream, *_BROKEN):
             self._ended.set()
             raise
 
     async def send(self, item: bytes) -> None:
         with anyio.fail_after(self._send_timeout):
             await self._stream.send(item)
+        if item.startswith(_SWITCHING_PROTOCOLS):
+            self._is_websocket = True
+        elif item.startswith(_CLOSE_FRAME):
+            # Nothing may follow it.
+            self._is_websocket = False
 
     async def send_eof(self) -> None:
         await self._stream.send_eof()

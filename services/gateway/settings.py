@@ -65,7 +65,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     jwt_audience: Annotated[str, _says("The `aud` that a token must carry.")] = "streamproof-gateway"
     jwt_leeway: Annotated[float, Meta(ge=0, le=300), _says("Seconds by which clocks may differ.")] = 0.0
     auth_timeout: Annotated[
-        Seconds, _says("How long a connection without a token in its handshake may take to send `auth`.")
+        Seconds,
+        _says(
+            "How long a new connection may take to send its request, one without a token in its handshake to send "
+            "`auth`, and one of Socket.IO to change its transport."
+        ),
     ] = 10.0
     expiry_interval: Annotated[Seconds, _says("Time between two looks for tokens that have expired.")] = 1.0
 

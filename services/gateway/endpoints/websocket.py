@@ -9,8 +9,8 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected, WebSocketState
 
-from chat_protocol.close_codes import CloseCode
-from chat_protocol.decoding import decode_message
+from chat_protocol.close_codes import CloseCode, shorten_reason
+from chat_protocol.decoding import MalformedMessageError, decode_message
 from chat_protocol.events import ErrorCode
 from chat_protocol.messages import Auth
 from gateway.application import Gateway
@@ -63,20 +63,21 @@ class WebSocketEndpoint:
 
     async def _authenticate(self, websocket: WebSocket) -> Principal | None:
         """Read the first message, which must be `auth`. None: refused, and the connection is closed."""
-        reason = "the first message must be auth"
+        reason = logged = "the first message must be auth"
         with anyio.move_on_after(self._gateway.settings.auth_timeout) as scope:
             try:
                 message = decode_message(await _receive(websocket), max_bytes=self._gateway.settings.max_inbound_bytes)
                 if isinstance(message, Auth):
                     return self._gateway.verifier.verify(message.token)
             except TokenRefusedError as error:
-                reason = error.reason
-            except ValueError as error:
-                reason = f"the first message must be auth: {error}"
+                reason = logged = error.reason
+            except MalformedMessageError as error:
+                # The words for the client repeat what it wrote; the log never does.
+                reason, logged = f"{reason}: {error}", error.code
         if scope.cancelled_caught:
             await _close(websocket, CloseCode.AUTH_TIMEOUT, "no auth message came in time")
             return None
-        self._log.info("connection refused", reason=reason)
+        self._log.info("connection refused", reason=logged)
         event = self._answers.refused(ErrorCode.UNAUTHENTICATED, f"Not authenticated: {reason}.")
         await websocket.send_text(self._answers.frame(event))
         await _close(websocket, CloseCode.UNAUTHENTICATED, reason)
@@ -139,7 +140,7 @@ async def _close(websocket: WebSocket, code: CloseCode, reason: str) -> None:
     # A client that does not read cannot hold the connection open.
     with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
         try:
-            await websocket.close(code, reason)
+            await websocket.close(code, shorten_reason(reason))
         except _GONE:
             return
 

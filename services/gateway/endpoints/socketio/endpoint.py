@@ -159,11 +159,11 @@ class SocketIOEndpoint:
         return _text(_SEPARATOR.join(packets or [str(engine_packets.NOOP)]))
 
     async def _post(self, request: Request, session: Session) -> Response:
-        body = await self._body(request)
-        if body is None:
-            session.close()
-            return _refused(_BAD_REQUEST, "Payload too large", status=413)
         try:
+            body = await self._body(request)
+            if body is None:
+                session.close()
+                return _refused(_BAD_REQUEST, "Payload too large", status=413)
             packets = body.decode().split(_SEPARATOR)
             if len(packets) > _MOST_PACKETS:
                 raise BadPacketError("too many packets in one payload")
@@ -182,6 +182,8 @@ class SocketIOEndpoint:
         size = 0
         while True:
             message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise BadPacketError("the payload broke off")
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > self._gateway.settings.max_frame_bytes:
