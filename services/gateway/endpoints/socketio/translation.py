@@ -1,7 +1,7 @@
 """Between the gateway's messages and the events of Socket.IO clients. Pure.
 
 In:  `chat_message` with `content` and `session_id`, which is the thread; `auth` with a fresh `token`; `cancel` with a
-     `run_id`.
+     `run_id`; `resume` and `ack` with a `session_id`, its `epoch` and a `seq`.
 Out: `chat_thinking` and `chat_chunk` as the answer comes, `chat_response` with all of it, `chat_complete` when the turn
      has ended well, `error` when it or a request has not.
 """
@@ -25,7 +25,8 @@ from chat_protocol.events import (
 )
 
 CHAT_MESSAGE: Final = "chat_message"
-_TAKEN: Final = (CHAT_MESSAGE, "auth", "cancel")
+_TAKEN: Final = (CHAT_MESSAGE, "auth", "cancel", "resume", "ack")
+_OF_A_SESSION: Final = ("resume", "ack")
 
 
 def to_frame(data: Sequence[Any]) -> str:
@@ -42,7 +43,15 @@ def to_frame(data: Sequence[Any]) -> str:
         )
     if len(data) != 2 or not isinstance(data[1], dict):
         raise MalformedMessageError(ErrorCode.INVALID_MESSAGE, f"{name} carries one object")
-    return msgspec.json.encode({**data[1], "type": name}).decode()
+    fields = {**data[1], "type": name}
+    if name in _OF_A_SESSION and "session_id" in fields and "thread_id" not in fields:
+        fields["thread_id"] = fields.pop("session_id")
+    try:
+        return msgspec.json.encode(fields).decode()
+    except (UnicodeEncodeError, OverflowError, RecursionError):
+        raise MalformedMessageError(
+            ErrorCode.INVALID_MESSAGE, "holds half a character pair, too large a number or too deep a nesting"
+        ) from None
 
 
 def from_frame(frame: str) -> list[tuple[str, dict[str, Any]]]:
