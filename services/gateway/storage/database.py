@@ -31,6 +31,7 @@ _PATIENCE: Final = {
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS, seconds but for the last: milliseconds.
 """
 _POSTGRESQL_NAMES: Final = frozenset({"postgres", "postgresql"})
+_CHECK_SECONDS: Final = 2.0
 _TRUSTED_SECONDS: Final = 1.0
 """A connection that was used this lately is used again without asking whether it still stands."""
 
@@ -45,6 +46,7 @@ class Database:
     def __init__(self, engine: Engine, threads: int) -> None:
         self._engine = engine
         self._limiter = CapacityLimiter(threads)
+        self._check_limiter = CapacityLimiter(1)
 
     @classmethod
     @asynccontextmanager
@@ -72,8 +74,14 @@ class Database:
         return await to_thread.run_sync(self._transact, work, limiter=self._limiter)
 
     async def check(self) -> None:
-        """Reach the database once. Raises StorageError when that fails."""
-        await self.run(lambda connection: connection.exec_driver_sql("SELECT 1").scalar_one())
+        """Reach the database once. Raises StorageError when that fails, or takes too long.
+
+        Cancellation leaves the thread behind: it ends with what the database says, or does not.
+        """
+        with anyio.move_on_after(_CHECK_SECONDS):
+            await to_thread.run_sync(self._transact, _ask, abandon_on_cancel=True, limiter=self._check_limiter)
+            return
+        raise StorageError("the database does not answer")
 
     def _transact(self, work: Callable[[Connection], T]) -> T:
         try:
@@ -85,6 +93,10 @@ class Database:
             raise StorageError(f"the database failed ({type(cause).__name__})") from error
         except psycopg.Error as error:
             raise StorageError(f"the database failed ({type(error).__name__})") from error
+
+
+def _ask(connection: Connection) -> None:
+    connection.exec_driver_sql("SELECT 1").scalar_one()
 
 
 def _make_engine(url: str, threads: int) -> Engine:
