@@ -30,7 +30,8 @@ _PATIENCE: Final = {
 
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS, seconds but for the last: milliseconds.
 """
-_POSTGRESQL_NAMES: Final = frozenset({"postgres", "postgresql"})
+_SQLITE_NAMES: Final = frozenset({"sqlite", "sqlite+pysqlite"})
+_POSTGRESQL_NAMES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
 _CHECK_SECONDS: Final = 2.0
 _TRUSTED_SECONDS: Final = 1.0
 """A connection that was used this lately is used again without asking whether it still stands."""
@@ -102,15 +103,15 @@ def _ask(connection: Connection) -> None:
 def _make_engine(url: str, threads: int) -> Engine:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise SettingsError("GATEWAY_DATABASE_URL", "is not a database URL, such as sqlite:///file.sqlite3") from None
     options: dict[str, Any] = {}
-    if parsed.get_backend_name() == "sqlite":
+    if parsed.drivername in _SQLITE_NAMES:
         if parsed.database in {None, "", ":memory:"}:
             raise SettingsError("GATEWAY_DATABASE_URL", "SQLite needs a file here, such as sqlite:///file.sqlite3")
         if not (folder := Path(parsed.database or "").absolute().parent).is_dir():
             raise SettingsError("GATEWAY_DATABASE_URL", f"the folder {folder} does not exist; make it first")
-    elif parsed.drivername in _POSTGRESQL_NAMES or parsed.drivername == "postgresql+psycopg":
+    elif parsed.drivername in _POSTGRESQL_NAMES:
         parsed = parsed.set(drivername="postgresql+psycopg")
         options = {"connect_args": _PATIENCE}
     else:
