@@ -110,7 +110,7 @@ class MessageHandlerService:
             message_id=context.message_id,
             content=content,
             request=context.to_json(),
-            accepted=RunEvents(context, self._ids).accepted(),
+            accepted=RunEvents(context, self._ids).accepted(content),
             session_id=context.session_id,
         )
         queued = False
