@@ -26,6 +26,7 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Close, Frame, Opcode
 
+from chat_protocol.close_codes import ProtocolCloseCode
 from gateway.logs import get_logger
 from gateway.settings import Settings
 
@@ -35,7 +36,9 @@ _WRITE_BUFFER: Final = 32 << 10
 _BROKEN: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 _SWITCHING_PROTOCOLS: Final = b"HTTP/1.1 101 "
 _CLOSE_FRAME: Final = b"\x88"
-_MISSED_HEARTBEAT: Final = Frame(Opcode.CLOSE, Close(1011, "keepalive ping timeout").serialize()).serialize(mask=False)
+_MISSED_HEARTBEAT: Final = Frame(
+    Opcode.CLOSE, Close(ProtocolCloseCode.HEARTBEAT_MISSED, "keepalive ping timeout").serialize()
+).serialize(mask=False)
 """What uvicorn sends when a ping is not answered in time."""
 
 
@@ -169,7 +172,7 @@ def _websocket_protocol(close_timeout: float) -> type[WebSocketsSansIOProtocol]:
                 try:
                     b"".join(self.frames).decode()
                 except UnicodeDecodeError:
-                    self.conn.fail(1007, "the text is not UTF-8")
+                    self.conn.fail(ProtocolCloseCode.INVALID_TEXT, "the text is not UTF-8")
                     self.handle_parser_exception()
                     return
             super().send_receive_event_to_app()

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
+from chat_protocol.close_codes import ProtocolCloseCode
 from gateway.application import Gateway
 from gateway.delivery.connection import Connection
 from gateway.endpoints.answers import Answers
@@ -27,7 +28,6 @@ _UNKNOWN_SID: Final = 1
 _BAD_REQUEST: Final = 3
 _WRONG_VERSION: Final = 5
 _SWEEP_SECONDS: Final = 0.5
-_PROTOCOL_ERROR: Final = 1002
 
 
 @final
@@ -108,7 +108,7 @@ class SocketIOEndpoint:
         if moved:
             await self._serve_session(websocket, session)
         else:
-            await close(websocket, _PROTOCOL_ERROR, "a probe and an upgrade were expected, in time")
+            await close(websocket, ProtocolCloseCode.PROTOCOL_ERROR, "a probe and an upgrade were expected, in time")
 
     async def _serve_session(self, websocket: WebSocket, session: Session, *, greeting: str | None = None) -> None:
         session.upgraded = True

@@ -25,7 +25,8 @@ from chat_protocol.events import (
 )
 
 CHAT_MESSAGE: Final = "chat_message"
-_TAKEN: Final = (CHAT_MESSAGE, "auth", "cancel", "resume", "ack")
+TAKEN: Final = (CHAT_MESSAGE, "auth", "cancel", "resume", "ack")
+"""Names of the events that a client may send."""
 _OF_A_SESSION: Final = ("resume", "ack")
 
 
@@ -36,10 +37,10 @@ def to_frame(data: Sequence[Any]) -> str:
         MalformedMessageError: the event is not one that the gateway knows, or carries no object.
     """
     name = data[0] if data else None
-    if name not in _TAKEN:
+    if name not in TAKEN:
         shown = repr(name[:64]) if isinstance(name, str) else "without a name"
         raise MalformedMessageError(
-            ErrorCode.UNKNOWN_TYPE, f"unknown event {shown}; known: {', '.join(_TAKEN)}", field="event"
+            ErrorCode.UNKNOWN_TYPE, f"unknown event {shown}; known: {', '.join(TAKEN)}", field="event"
         )
     if len(data) != 2 or not isinstance(data[1], dict):
         raise MalformedMessageError(ErrorCode.INVALID_MESSAGE, f"{name} carries one object")
