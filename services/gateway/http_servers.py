@@ -286,8 +286,13 @@ class _ImpatientStream(anyio.abc.ByteStream):
             raise
 
     async def send(self, item: bytes) -> None:
-        with anyio.fail_after(self._send_timeout):
-            await self._stream.send(item)
+        try:
+            with anyio.fail_after(self._send_timeout):
+                await self._stream.send(item)
+        except TimeoutError:
+            # Whoever waits for the client to say something has nothing to wait for either.
+            await anyio.aclose_forcefully(self._stream)
+            raise
         if item.startswith(_SWITCHING_PROTOCOLS):
             self._is_websocket = True
         elif item.startswith(_CLOSE_FRAME):
