@@ -266,6 +266,7 @@ class _ImpatientStream(anyio.abc.ByteStream):
         self._send_timeout = send_timeout
         self._ended = ended
         self._is_websocket = False
+        self._said_goodbye = False
 
     @property
     def extra_attributes(self) -> Mapping[Any, Callable[[], Any]]:
@@ -286,6 +287,10 @@ class _ImpatientStream(anyio.abc.ByteStream):
             raise
 
     async def send(self, item: bytes) -> None:
+        if self._said_goodbye:
+            # Nothing may follow a close frame, not even the ping that is due.
+            return
+        self._said_goodbye = self._is_websocket and item.startswith(_CLOSE_FRAME)
         try:
             with anyio.fail_after(self._send_timeout):
                 await self._stream.send(item)
@@ -293,11 +298,7 @@ class _ImpatientStream(anyio.abc.ByteStream):
             # Whoever waits for the client to say something has nothing to wait for either.
             await anyio.aclose_forcefully(self._stream)
             raise
-        if item.startswith(_SWITCHING_PROTOCOLS):
-            self._is_websocket = True
-        elif item.startswith(_CLOSE_FRAME):
-            # Nothing may follow it.
-            self._is_websocket = False
+        self._is_websocket = self._is_websocket or item.startswith(_SWITCHING_PROTOCOLS)
 
     async def send_eof(self) -> None:
         await self._stream.send_eof()
