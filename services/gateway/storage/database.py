@@ -72,7 +72,7 @@ class Database:
         Raises:
             StorageError: the database refused or could not be reached; nothing was committed.
         """
-        return await to_thread.run_sync(self._transact, work, limiter=self._limiter)
+        return await to_thread.run_sync(self.transact, work, limiter=self._limiter)
 
     async def check(self) -> None:
         """Reach the database once. Raises StorageError when that fails, or takes too long.
@@ -80,11 +80,12 @@ class Database:
         Cancellation leaves the thread behind: it ends with what the database says, or does not.
         """
         with anyio.move_on_after(_CHECK_SECONDS):
-            await to_thread.run_sync(self._transact, _ask, abandon_on_cancel=True, limiter=self._check_limiter)
+            await to_thread.run_sync(self.transact, _ask, abandon_on_cancel=True, limiter=self._check_limiter)
             return
         raise StorageError("the database does not answer")
 
-    def _transact(self, work: Callable[[Connection], T]) -> T:
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction in this thread. Raises as `run` does."""
         try:
             with self._engine.begin() as connection:
                 return work(connection)
@@ -116,11 +117,13 @@ def _make_engine(url: str, threads: int) -> Engine:
         options = {"connect_args": _PATIENCE}
     else:
         raise SettingsError("GATEWAY_DATABASE_URL", f"{parsed.drivername} is not supported; use sqlite or postgresql")
-    engine = create_engine(parsed, pool_size=threads + 1, max_overflow=0, hide_parameters=True, **options)
+    # Besides those of the threads, one for the thread of the journal and one for the check.
+    engine = create_engine(parsed, pool_size=threads + 2, max_overflow=0, hide_parameters=True, **options)
     if parsed.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
     else:
         _ask_after_idling(engine)
+        event.listen(engine, "checkin", _restore_autocommit)
     return engine
 
 
@@ -140,6 +143,12 @@ def _ask_after_idling(engine: Engine) -> None:
 
     event.listen(engine, "checkin", note_use)
     event.listen(engine, "checkout", ask)
+
+
+def _restore_autocommit(connection: "psycopg.Connection[Any] | None", _record: Any) -> None:
+    # A user of the connection that begins its transactions itself leaves it so.
+    if connection is not None and not connection.closed and connection.autocommit:
+        connection.autocommit = False
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:
