@@ -14,7 +14,9 @@ from gateway.endpoints.app import build_app
 from gateway.endpoints.pages import Pages
 from gateway.endpoints.socketio.endpoint import SocketIOEndpoint
 from gateway.errors import BindError
-from gateway.http_servers import HTTPServer, TrioServer, UvicornServer
+from gateway.http_servers.interface import HTTPServer
+from gateway.http_servers.trio_server import TrioServer
+from gateway.http_servers.uvicorn_server import UvicornServer
 from gateway.settings import Settings
 
 _BACKLOG: Final = 2048
