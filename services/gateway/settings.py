@@ -140,7 +140,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Bytes, _says("Larger messages are not even read to the end: the connection is closed with 1009.")
     ] = 1 << 20
     max_outbound_bytes: Annotated[
-        Bytes, _says("Largest event. What goes into one, an answer or the result of a tool, must leave some room.")
+        Bytes,
+        _says("Largest event. What goes into one, a message, an answer or the result of a tool, must leave some room."),
     ] = MAX_OUTBOUND_BYTES
     outbound_bytes: Annotated[
         Bytes, _says("Unread bytes that a connection may have before it is closed with 4508.")

@@ -41,6 +41,11 @@ def test_an_override_wins_over_the_environment() -> None:
             "GATEWAY_MAX_ANSWER_BYTES: must be at most 91808",
             id="answers that fit no event",
         ),
+        pytest.param(
+            {"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_MAX_INBOUND_BYTES": "1048576"},
+            "GATEWAY_MAX_INBOUND_BYTES: must be at most 1040384",
+            id="messages that fit no event",
+        ),
         pytest.param({"GATEWAY_JWT_PUBLIC_KEYS": '{"idp": "?"}'}, "GATEWAY_JWT_PUBLIC_KEYS: key 'idp'", id="not PEM"),
         pytest.param({"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_TOOL_TIMEOUT": "-1"}, "GATEWAY_TOOL_TIMEOUT", id="negative"),
         pytest.param({"GATEWAY_JWT_KEYS": "main=\udcff" + "k" * 32}, "GATEWAY_JWT_KEYS: is not UTF-8", id="odd keys"),
