@@ -30,7 +30,7 @@ VERIFIER = TokenVerifier({"new": NEW, "old": OLD}, issuer="house", audience="gat
 
 
 def sign(key: Any = NEW, *, kid: str | None = "new", algorithm: str = "HS256", **changes: Any) -> str:
-    claims: dict[str, Any] = {"sub": "alice", "iss": "house", "aud": "gateway", "exp": time.time() + 60}
+    claims: dict[str, Any] = {"sub": "alice", "iss": "house", "aud": "gateway", "exp": time.time() + 3600}
     claims |= changes
     claims = {name: value for name, value in claims.items() if value is not ...}
     return jwt.encode(claims, key, algorithm=algorithm, headers={} if kid is None else {"kid": kid})
