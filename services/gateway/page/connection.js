@@ -76,7 +76,8 @@ export class GatewayConnection extends EventTarget {
     this.#socket = socket;
     this.#timer = setTimeout(() => this.#abandon(), PATIENCE);
     socket.onopen = () => socket.send(JSON.stringify({ type: "auth", token: this.#token }));
-    socket.onmessage = ({ data }) => this.#receive(JSON.parse(data));
+    // A socket that was given up may come back to life, and is not heard any more.
+    socket.onmessage = ({ data }) => { if (socket === this.#socket) this.#receive(JSON.parse(data)); };
     socket.onclose = ({ code, reason }) => { if (socket === this.#socket) this.#lost(code, reason); };
   }
 
