@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from chat_protocol.close_codes import CloseCode
+from chat_protocol.close_codes import CloseCode, ProtocolCloseCode
 from chat_protocol.events import AnyEvent
 from chat_protocol.limits import MAX_INBOUND_BYTES, PROTOCOL_VERSION
 from chat_protocol.messages import AnyClientMessage
@@ -63,7 +63,7 @@ def asyncapi_document() -> dict[str, Any]:
                 "name": code.name.lower(),
                 "then": "reconnect and resume" if code.reconnect else "stop",
             }
-            for code in CloseCode
+            for code in (*ProtocolCloseCode, *CloseCode)
         },
     }
 

@@ -73,6 +73,8 @@ class MessageAcceptedPayload(Struct, frozen=True, kw_only=True):
     message_id: str
     duplicate: bool = False
     """The message id was known already; the turn does not run again."""
+    content: str | UnsetType = UNSET
+    """The user's words, for whoever follows the thread and did not write them. Left out of a duplicate."""
 
 
 class MessageAccepted(Event, frozen=True, kw_only=True, tag="message_accepted"):

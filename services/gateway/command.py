@@ -22,7 +22,7 @@ from rich.console import Console
 
 from chat_protocol.asyncapi import asyncapi_document
 from gateway.endpoints.openapi import openapi_document
-from gateway.errors import BindError, GatewayError, ModelError, SettingsError, StorageError
+from gateway.errors import BindError, GatewayError, ModelError, SettingsError, StorageError, TokenRefusedError
 from gateway.identity.tokens import DEFAULT_TENANT, TokenIssuer
 from gateway.logs import log_to_stderr
 from gateway.settings import Settings
@@ -83,7 +83,7 @@ def serve(
 @app.command()
 def token(
     user: Annotated[str, typer.Option(help="Whose token: the claim sub.")],
-    tenant: Annotated[str, typer.Option(help="The user's tenant.")] = DEFAULT_TENANT,
+    tenant: Annotated[str, typer.Option(help="The user's tenant: the claim tenant.")] = DEFAULT_TENANT,
     role: Annotated[list[str] | None, typer.Option(help="A role; may be given several times. [default: user]")] = None,
     lifetime: Annotated[float, typer.Option(help="Seconds until it expires.", min=1)] = 3600.0,
     settings_file: SettingsFile = None,
@@ -93,7 +93,10 @@ def token(
     if not settings.jwt_keys:
         _fail(SettingsError("GATEWAY_JWT_KEYS", "is not set; a token is signed with the first secret in it"))
     issuer = TokenIssuer(settings.jwt_keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience)
-    typer.echo(issuer.mint(user, tenant_id=tenant, roles=role or ["user"], lifetime=lifetime))
+    try:
+        typer.echo(issuer.mint(user, tenant_id=tenant, roles=role or ["user"], lifetime=lifetime))
+    except TokenRefusedError as error:
+        _fail(error)
 
 
 @app.command()

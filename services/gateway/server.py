@@ -14,7 +14,9 @@ from gateway.endpoints.app import build_app
 from gateway.endpoints.pages import Pages
 from gateway.endpoints.socketio.endpoint import SocketIOEndpoint
 from gateway.errors import BindError
-from gateway.http_servers import HTTPServer, TrioServer, UvicornServer
+from gateway.http_servers.interface import HTTPServer
+from gateway.http_servers.trio_server import TrioServer
+from gateway.http_servers.uvicorn_server import UvicornServer
 from gateway.settings import Settings
 
 _BACKLOG: Final = 2048
@@ -64,7 +66,7 @@ def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise BindError(host, port, reason) from None
     listener.settimeout(0)

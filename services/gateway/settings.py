@@ -13,6 +13,7 @@ from chat_protocol.limits import MAX_INBOUND_BYTES, MAX_OUTBOUND_BYTES
 from gateway.errors import KeyRefusedError, SettingsError
 from gateway.identity.keys import collect_keys
 from gateway.settings_file import check_secrets, read_settings_file
+from gateway.settings_text import check_api_key, check_base_url, check_characters, check_line, missing_keys, parse_keys
 
 PREFIX: Final = "GATEWAY_"
 SETTINGS_FILE: Final = "GATEWAY_SETTINGS_FILE"
@@ -22,7 +23,6 @@ SECRETS: Final = frozenset({"jwt_keys", "llm_api_key"})
 ENVELOPE_BYTES: Final = 8 << 10
 """Room for everything of an event but the answer or the result that it carries."""
 
-_KEY_FORM: Final = "kid=secret, several separated by commas, the first signs"
 _CONTAINERS: Final[tuple[Any, ...]] = (dict, list)
 
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
@@ -65,7 +65,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     jwt_audience: Annotated[str, _says("The `aud` that a token must carry.")] = "streamproof-gateway"
     jwt_leeway: Annotated[float, Meta(ge=0, le=300), _says("Seconds by which clocks may differ.")] = 0.0
     auth_timeout: Annotated[
-        Seconds, _says("How long a connection without a token in its handshake may take to send `auth`.")
+        Seconds,
+        _says(
+            "How long a new connection may take to send its request, one without a token in its handshake to send "
+            "`auth`, and one of Socket.IO to change its transport."
+        ),
     ] = 10.0
     expiry_interval: Annotated[Seconds, _says("Time between two looks for tokens that have expired.")] = 1.0
 
@@ -136,7 +140,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Bytes, _says("Larger messages are not even read to the end: the connection is closed with 1009.")
     ] = 1 << 20
     max_outbound_bytes: Annotated[
-        Bytes, _says("Largest event. What goes into one, an answer or the result of a tool, must leave some room.")
+        Bytes,
+        _says("Largest event. What goes into one, a message, an answer or the result of a tool, must leave some room."),
     ] = MAX_OUTBOUND_BYTES
     outbound_bytes: Annotated[
         Bytes, _says("Unread bytes that a connection may have before it is closed with 4508.")
@@ -179,10 +184,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             source = sources.setdefault(name, f"{PREFIX}{name.upper()}")
             if name not in cls.__struct_fields__:
                 raise SettingsError(source, _unknown(name, cls.__struct_fields__))
-            converted[name] = _parse_keys(value, source) if name == "jwt_keys" else _convert(value, kinds[name], source)
+            if name in SECRETS and isinstance(value, str):
+                # What a file of secrets ends with.
+                value = value.rstrip("\r\n")
+            check_characters(value, source)
+            converted[name] = parse_keys(value, source) if name == "jwt_keys" else _convert(value, kinds[name], source)
         settings = cls(**converted)
         _check_keys(settings, sources)
         _check_sizes(settings, sources)
+        check_api_key(settings.llm_api_key, sources.get("llm_api_key", ""))
+        check_base_url(settings.llm_base_url, sources.get("llm_base_url", ""))
         return settings
 
     @classmethod
@@ -220,11 +231,14 @@ def _convert(value: Any, kind: Any, source: str) -> Any:
     try:
         if isinstance(value, str) and get_origin(get_args(kind)[0]) in _CONTAINERS:
             return msgspec.json.decode(value, type=kind)
-        return msgspec.convert(value, kind, strict=False)
+        converted = msgspec.convert(value, kind, strict=False)
     except msgspec.MsgspecError as error:
         reason = re.sub(r"`([^`]+)`", r"\1", str(error))
         choices = get_args(get_args(kind)[0]) if get_origin(get_args(kind)[0]) is Literal else ()
         raise SettingsError(source, f"{reason}; take {', '.join(choices)}" if choices else reason) from None
+    if isinstance(converted, str):
+        check_line(converted, source)
+    return converted
 
 
 def _unknown(name: str, known: tuple[str, ...]) -> str:
@@ -232,23 +246,9 @@ def _unknown(name: str, known: tuple[str, ...]) -> str:
     return f"there is no such setting; the nearest is {nearest[0]}" if nearest else "there is no such setting"
 
 
-def _parse_keys(value: Any, source: str) -> dict[str, bytes]:
-    if not isinstance(value, str):
-        return dict(value)
-    keys: dict[str, bytes] = {}
-    for part in filter(None, (part.strip() for part in value.split(","))):
-        kid, separator, secret = part.partition("=")
-        if not separator or not kid:
-            raise SettingsError(source, f"cannot be read; the form is {_KEY_FORM}")
-        keys[kid] = secret.encode()
-    if not keys:
-        raise SettingsError(source, f"is empty; the form is {_KEY_FORM}")
-    return keys
-
-
 def _check_sizes(settings: Settings, sources: Mapping[str, str]) -> None:
     most = settings.max_outbound_bytes - ENVELOPE_BYTES
-    for name in ("max_answer_bytes", "max_tool_result_bytes"):
+    for name in ("max_inbound_bytes", "max_answer_bytes", "max_tool_result_bytes"):
         if getattr(settings, name) > most:
             raise SettingsError(
                 sources.get(name, f"{PREFIX}{name.upper()}"),
@@ -258,10 +258,7 @@ def _check_sizes(settings: Settings, sources: Mapping[str, str]) -> None:
 
 def _check_keys(settings: Settings, sources: Mapping[str, str]) -> None:
     if not settings.jwt_keys and not settings.jwt_public_keys:
-        raise SettingsError(
-            f"{PREFIX}JWT_KEYS",
-            f"is not set; it holds the signing secrets ({_KEY_FORM}). Or set {PREFIX}JWT_PUBLIC_KEYS",
-        )
+        raise missing_keys(f"{PREFIX}JWT_KEYS", f"{PREFIX}JWT_PUBLIC_KEYS")
     try:
         collect_keys(settings.jwt_keys, settings.jwt_public_keys)
     except KeyRefusedError as error:

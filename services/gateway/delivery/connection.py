@@ -24,8 +24,6 @@ MAX_FOLLOWED: Final = 256
 """Threads that one connection may follow."""
 
 _PAGE: Final = 200
-_LONGEST_REASON: Final = 123
-"""RFC 6455, section 5.5: a close frame holds 125 bytes, two of them the code."""
 
 
 @final
@@ -162,7 +160,7 @@ class Connection:
     def close(self, code: CloseCode, reason: str) -> None:
         """Ask the connection to end now: what waits is dropped, and the client is told why."""
         if self.closing is None:
-            self.closing = (code, _shorten(reason))
+            self.closing = (code, reason)
         self.outbox.discard()
         if self._stop is not None:
             self._stop()
@@ -170,7 +168,7 @@ class Connection:
     def finish(self, code: CloseCode, reason: str) -> None:
         """Ask the connection to end once everything that waits is written."""
         if self.closing is None:
-            self.closing = (code, _shorten(reason))
+            self.closing = (code, reason)
             self.outbox.close()
             if self._finished is not None:
                 self._finished()
@@ -239,7 +237,3 @@ class Connection:
                 first_seq = event.seq if event.first_seq is UNSET else event.first_seq
                 return f" seq={first_seq - 1} thread={event.thread_id}"
         return ""
-
-
-def _shorten(reason: str) -> str:
-    return reason.encode()[:_LONGEST_REASON].decode(errors="ignore")

@@ -7,10 +7,10 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected, WebSocketState
+from starlette.websockets import WebSocket
 
 from chat_protocol.close_codes import CloseCode
-from chat_protocol.decoding import decode_message
+from chat_protocol.decoding import MalformedMessageError, decode_message
 from chat_protocol.events import ErrorCode
 from chat_protocol.messages import Auth
 from gateway.application import Gateway
@@ -19,17 +19,15 @@ from gateway.delivery.outbox import Outbox
 from gateway.delivery.veil import Veil
 from gateway.endpoints.answers import Answers
 from gateway.endpoints.authorization import bearer_token, unauthorized
+from gateway.endpoints.frames import GONE, close, receive
 from gateway.errors import TokenRefusedError
 from gateway.identity.principal import Principal
 from gateway.logs import get_logger
 
 SUBPROTOCOL: Final = "streamproof.v1"
 _BEARER_SUBPROTOCOL: Final = "bearer."
-_CLOSE_SECONDS: Final = 5.0
 _IN_A_ROW: Final = 8
 """Frames of one client that are handled before the others have their turn: what is there already is read at once."""
-
-_GONE: Final = (WebSocketDisconnect, WebSocketDisconnected)
 
 
 @final
@@ -58,28 +56,29 @@ class WebSocketEndpoint:
                 principal = await self._authenticate(websocket)
             if principal is not None:
                 await self._serve_user(websocket, principal)
-        except _GONE:
+        except GONE:
             return
 
     async def _authenticate(self, websocket: WebSocket) -> Principal | None:
         """Read the first message, which must be `auth`. None: refused, and the connection is closed."""
-        reason = "the first message must be auth"
+        reason = logged = "the first message must be auth"
         with anyio.move_on_after(self._gateway.settings.auth_timeout) as scope:
             try:
-                message = decode_message(await _receive(websocket), max_bytes=self._gateway.settings.max_inbound_bytes)
+                message = decode_message(await receive(websocket), max_bytes=self._gateway.settings.max_inbound_bytes)
                 if isinstance(message, Auth):
                     return self._gateway.verifier.verify(message.token)
             except TokenRefusedError as error:
-                reason = error.reason
-            except ValueError as error:
-                reason = f"the first message must be auth: {error}"
+                reason = logged = error.reason
+            except MalformedMessageError as error:
+                # The words for the client repeat what it wrote; the log never does.
+                reason, logged = f"{reason}: {error}", error.code
         if scope.cancelled_caught:
-            await _close(websocket, CloseCode.AUTH_TIMEOUT, "no auth message came in time")
+            await close(websocket, CloseCode.AUTH_TIMEOUT, "no auth message came in time")
             return None
-        self._log.info("connection refused", reason=reason)
+        self._log.info("connection refused", reason=logged)
         event = self._answers.refused(ErrorCode.UNAUTHENTICATED, f"Not authenticated: {reason}.")
         await websocket.send_text(self._answers.frame(event))
-        await _close(websocket, CloseCode.UNAUTHENTICATED, reason)
+        await close(websocket, CloseCode.UNAUTHENTICATED, reason)
         return None
 
     async def _serve_user(self, websocket: WebSocket, principal: Principal) -> None:
@@ -102,16 +101,16 @@ class WebSocketEndpoint:
                 gateway.hub.remove(connection)
                 self._log.info("disconnected", code=connection.closing[0] if connection.closing else None)
                 if connection.closing is not None:
-                    await _close(websocket, *connection.closing)
+                    await close(websocket, *connection.closing)
 
     async def _read(self, websocket: WebSocket, connection: Connection) -> None:
         try:
             while True:
                 for _ in range(_IN_A_ROW):
-                    frame = await _receive(websocket)
+                    frame = await receive(websocket)
                     await self._answers.handle(connection, frame, self._gateway.router)
                 await checkpoint()
-        except _GONE:
+        except GONE:
             return
 
 
@@ -119,29 +118,10 @@ async def _write(websocket: WebSocket, connection: Connection, group: TaskGroup)
     try:
         while (frame := await connection.outbox.get()) is not None:
             await websocket.send_text(frame)
-    except _GONE:
+    except GONE:
         pass
     # Gone, or asked to finish and everything is written: either way there is nothing left to do.
     group.cancel_scope.cancel()
-
-
-async def _receive(websocket: WebSocket) -> str | bytes:
-    message = await websocket.receive()
-    if message["type"] == "websocket.disconnect":
-        raise WebSocketDisconnect(message.get("code", 1006), message.get("reason"))
-    text = message.get("text")
-    return text if text is not None else message.get("bytes") or b""
-
-
-async def _close(websocket: WebSocket, code: CloseCode, reason: str) -> None:
-    if websocket.application_state is not WebSocketState.CONNECTED:
-        return
-    # A client that does not read cannot hold the connection open.
-    with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
-        try:
-            await websocket.close(code, reason)
-        except _GONE:
-            return
 
 
 def _token_of_handshake(websocket: WebSocket) -> str | None:

@@ -15,7 +15,7 @@ class Principal:
     user_id: str
     roles: frozenset[str]
     expires_at: float
-    """When the token ends, in seconds since the Unix epoch."""
+    """When the token is good no longer, in seconds since the Unix epoch. The leeway is in it."""
 
     @property
     def user_key(self) -> str:

@@ -14,6 +14,11 @@ DEFAULT_TENANT: Final = "default"
 _MAX_TOKEN_CHARACTERS: Final = 4096
 _MAX_NAME_CHARACTERS: Final = 128
 _MAX_ROLES: Final = 64
+_LAST_SECOND: Final = 253_402_300_799
+"""The end of the year 9999: later than that is a mistake, or a number that no clock can hold."""
+
+_NAME: Final = f"1 to {_MAX_NAME_CHARACTERS} printable characters"
+_GARBLED: Final = "this is not a token"
 
 _REASONS: Final[tuple[tuple[type[jwt.PyJWTError], str], ...]] = (
     (jwt.ExpiredSignatureError, "the token has expired; get a new one"),
@@ -65,6 +70,8 @@ class TokenVerifier:
         """
         if not token or len(token) > _MAX_TOKEN_CHARACTERS:
             raise TokenRefusedError("there is no token, or it is too long")
+        if not token.isascii():
+            raise TokenRefusedError(_GARBLED)
         try:
             key = self._key_of(token)
             claims = jwt.decode(
@@ -78,7 +85,10 @@ class TokenVerifier:
             )
         except jwt.PyJWTError as error:
             raise TokenRefusedError(_reason(error)) from None
-        return _principal(claims)
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            # JSON of the strangest kind, which the library does not look for.
+            raise TokenRefusedError(_GARBLED) from None
+        return _principal(claims, leeway=self._leeway)
 
     def _key_of(self, token: str) -> VerificationKey:
         kid = jwt.get_unverified_header(token).get("kid")
@@ -112,7 +122,11 @@ class TokenIssuer:
         roles: Iterable[str] = ("user",),
         lifetime: float = 3600.0,
     ) -> str:
-        """Make a token that is good for `lifetime` seconds from now (negative: already expired)."""
+        """Make a token that is good for `lifetime` seconds from now (negative: already expired).
+
+        Raises:
+            TokenRefusedError: nobody would take such a token; the message names the claim.
+        """
         now = self._wall()
         claims: dict[str, Any] = {
             "sub": user_id,
@@ -120,9 +134,10 @@ class TokenIssuer:
             "roles": sorted(roles),
             "iss": self._issuer,
             "aud": self._audience,
-            "iat": int(min(now, now + lifetime)),
             "exp": now + lifetime,
         }
+        _principal(claims, leeway=0.0)
+        claims["iat"] = int(min(now, now + lifetime))
         return jwt.encode(claims, self._key, algorithm="HS256", headers={"kid": self._kid})
 
 
@@ -130,14 +145,21 @@ def _reason(error: jwt.PyJWTError) -> str:
     for kind, reason in _REASONS:
         if isinstance(error, kind):
             return reason
-    return "this is not a token"
+    return _GARBLED
 
 
-def _principal(claims: Mapping[str, Any]) -> Principal:
+def _principal(claims: Mapping[str, Any], *, leeway: float) -> Principal:
     user_id, tenant_id, roles = claims["sub"], claims.get("tenant", DEFAULT_TENANT), claims.get("roles", [])
     for name, value in (("sub", user_id), ("tenant", tenant_id)):
-        if not isinstance(value, str) or not 0 < len(value) <= _MAX_NAME_CHARACTERS or not value.isprintable():
-            raise TokenRefusedError(f"the token's {name} must be 1 to {_MAX_NAME_CHARACTERS} printable characters")
-    if not isinstance(roles, list) or len(roles) > _MAX_ROLES or not all(isinstance(role, str) for role in roles):
-        raise TokenRefusedError(f"the token's roles must be a list of at most {_MAX_ROLES} strings")
-    return Principal(tenant_id=tenant_id, user_id=user_id, roles=frozenset(roles), expires_at=float(claims["exp"]))
+        if not _is_name(value):
+            raise TokenRefusedError(f"the token's {name} must be {_NAME}")
+    if not isinstance(roles, list) or len(roles) > _MAX_ROLES or not all(map(_is_name, roles)):
+        raise TokenRefusedError(f"the token's roles must be a list of at most {_MAX_ROLES} strings, each {_NAME}")
+    ends = claims["exp"]
+    if not isinstance(ends, int | float) or not abs(ends) <= _LAST_SECOND:
+        raise TokenRefusedError("the token's exp must be a number of seconds, and no later than the year 9999")
+    return Principal(tenant_id=tenant_id, user_id=user_id, roles=frozenset(roles), expires_at=float(ends) + leeway)
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _MAX_NAME_CHARACTERS and value.isprintable()

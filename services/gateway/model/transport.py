@@ -4,6 +4,7 @@ The client's own transport looks at every connection for every request, which at
 more of the processor than all the rest of a turn. Here the connections that are free lie on a stack.
 """
 
+import re
 import select
 import socket
 import ssl
@@ -21,6 +22,8 @@ from gateway.model.http_response import MalformedResponseError, ResponseReader
 _METHODS: Final = frozenset({"GET", "POST"})
 _PORTS: Final = {"http": 80, "https": 443}
 _READ_BYTES: Final = 65536
+_CONTROLS: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+"""What may stand in no header, or it would end there: RFC 9110, section 5.5."""
 
 Origin = tuple[str, str, int]
 
@@ -244,5 +247,7 @@ def _origin_of(request: httpx2.Request) -> Origin:
 async def _as_bytes(request: httpx2.Request) -> bytes:
     head = [f"{request.method} ".encode(), request.url.raw_path, b" HTTP/1.1\r\n"]
     for name, value in request.headers.raw:
+        if _CONTROLS.search(value) is not None:
+            raise httpx2.LocalProtocolError(f"the header {name.decode()!r} holds a control character")
         head += (name, b": ", value, b"\r\n")
     return b"".join([*head, b"\r\n", await request.aread()])

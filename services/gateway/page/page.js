@@ -6,7 +6,7 @@ const AGENT_EVENTS = [
 const MOST_ROWS = 500;
 const $ = (id) => document.getElementById(id);
 const connection = new GatewayConnection();
-const sent = new Map(); // message id -> words, until they are accepted
+const pending = new Map(); // message id -> the item that shows it, until it has its place among the others
 const turns = new Map(); // run id -> {thinking, answer}
 const counts = new Map(AGENT_EVENTS.map((name) => [name, 0]));
 let running = null;
@@ -31,6 +31,13 @@ connection.addEventListener("event", ({ detail: event }) => {
   show(event);
 });
 
+connection.addEventListener("dropped", ({ detail: { message, why } }) => {
+  pending.get(message.id).dataset.state = "refused";
+  pending.delete(message.id);
+  $("content").value ||= message.content;
+  say("error", why);
+});
+
 $("connect").addEventListener("submit", (submit) => {
   submit.preventDefault();
   connection.start($("token").value.trim(), $("thread").value);
@@ -42,21 +49,20 @@ $("chat").addEventListener("submit", (submit) => {
   const content = $("content").value.trim();
   if (!content) return;
   const message_id = crypto.randomUUID?.() ?? String(Math.random()).slice(2);
-  const message = {
+  pending.set(message_id, say("user", content));
+  pending.get(message_id).dataset.state = "sent";
+  $("content").value = "";
+  connection.submit({
     type: "user_message", content, message_id, thread_id: connection.thread, enable_thinking: $("thinking").checked,
-  };
-  if (connection.send(message)) {
-    sent.set(message_id, content);
-    $("content").value = "";
-  }
+  });
 });
 
 function show(event) {
   const payload = event.payload;
   switch (event.type) {
     case "message_accepted":
-      if (!payload.duplicate) say("user", sent.get(payload.message_id) ?? "(a message from another tab)");
-      sent.delete(payload.message_id);
+      // A duplicate has its place already, or gets it when the connection has read on.
+      if (!payload.duplicate) accept(payload);
       return;
     case "agent_started":
       turns.set(event.run_id, {});
@@ -77,12 +83,25 @@ function show(event) {
     case "agent_completed":
       end(event);
       return;
-    case "error_event":
     case "busy":
+      if (pending.has(payload.request_id)) pending.get(payload.request_id).dataset.state = "waiting";
+      else say("error", payload.text);
+      return;
+    case "error_event":
+      // What is said of a message of this page is said where it is dropped.
+      if (event.run_id || !payload.request_id) say("error", payload.text);
+      if (event.run_id) end(event);
+      return;
     case "draining":
       say("error", payload.text);
-      if (event.run_id) end(event);
   }
+}
+
+function accept({ message_id, content }) {
+  const item = pending.get(message_id);
+  pending.delete(message_id);
+  item?.remove();
+  say("user", content ?? item?.textContent ?? "");
 }
 
 function append(event, kind, text) {

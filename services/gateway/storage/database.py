@@ -30,7 +30,9 @@ _PATIENCE: Final = {
 
 https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS, seconds but for the last: milliseconds.
 """
-_POSTGRESQL_NAMES: Final = frozenset({"postgres", "postgresql"})
+_SQLITE_NAMES: Final = frozenset({"sqlite", "sqlite+pysqlite"})
+_POSTGRESQL_NAMES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
+_CHECK_SECONDS: Final = 2.0
 _TRUSTED_SECONDS: Final = 1.0
 """A connection that was used this lately is used again without asking whether it still stands."""
 
@@ -45,6 +47,7 @@ class Database:
     def __init__(self, engine: Engine, threads: int) -> None:
         self._engine = engine
         self._limiter = CapacityLimiter(threads)
+        self._check_limiter = CapacityLimiter(1)
 
     @classmethod
     @asynccontextmanager
@@ -72,8 +75,14 @@ class Database:
         return await to_thread.run_sync(self.transact, work, limiter=self._limiter)
 
     async def check(self) -> None:
-        """Reach the database once. Raises StorageError when that fails."""
-        await self.run(lambda connection: connection.exec_driver_sql("SELECT 1").scalar_one())
+        """Reach the database once. Raises StorageError when that fails, or takes too long.
+
+        Cancellation leaves the thread behind: it ends with what the database says, or does not.
+        """
+        with anyio.move_on_after(_CHECK_SECONDS):
+            await to_thread.run_sync(self.transact, _ask, abandon_on_cancel=True, limiter=self._check_limiter)
+            return
+        raise StorageError("the database does not answer")
 
     def transact(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction in this thread. Raises as `run` does."""
@@ -88,23 +97,28 @@ class Database:
             raise StorageError(f"the database failed ({type(error).__name__})") from error
 
 
+def _ask(connection: Connection) -> None:
+    connection.exec_driver_sql("SELECT 1").scalar_one()
+
+
 def _make_engine(url: str, threads: int) -> Engine:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise SettingsError("GATEWAY_DATABASE_URL", "is not a database URL, such as sqlite:///file.sqlite3") from None
     options: dict[str, Any] = {}
-    if parsed.get_backend_name() == "sqlite":
+    if parsed.drivername in _SQLITE_NAMES:
         if parsed.database in {None, "", ":memory:"}:
             raise SettingsError("GATEWAY_DATABASE_URL", "SQLite needs a file here, such as sqlite:///file.sqlite3")
         if not (folder := Path(parsed.database or "").absolute().parent).is_dir():
             raise SettingsError("GATEWAY_DATABASE_URL", f"the folder {folder} does not exist; make it first")
-    elif parsed.drivername in _POSTGRESQL_NAMES or parsed.drivername == "postgresql+psycopg":
+    elif parsed.drivername in _POSTGRESQL_NAMES:
         parsed = parsed.set(drivername="postgresql+psycopg")
         options = {"connect_args": _PATIENCE}
     else:
         raise SettingsError("GATEWAY_DATABASE_URL", f"{parsed.drivername} is not supported; use sqlite or postgresql")
-    engine = create_engine(parsed, pool_size=threads + 1, max_overflow=0, hide_parameters=True, **options)
+    # Besides those of the threads, one for the thread of the journal and one for the check.
+    engine = create_engine(parsed, pool_size=threads + 2, max_overflow=0, hide_parameters=True, **options)
     if parsed.get_backend_name() == "sqlite":
         event.listen(engine, "connect", _set_up_sqlite)
     else:

@@ -54,8 +54,9 @@ class RunEvents:
             "run_id": self._context.run_id,
         }
 
-    def accepted(self) -> MessageAccepted:
-        return MessageAccepted(**self._envelope(), payload=MessageAcceptedPayload(message_id=self._context.message_id))
+    def accepted(self, content: str) -> MessageAccepted:
+        payload = MessageAcceptedPayload(message_id=self._context.message_id, content=content)
+        return MessageAccepted(**self._envelope(), payload=payload)
 
     def duplicate(self, run_id: str) -> MessageAccepted:
         """The answer to a message id that is known: it names the run of its first arrival."""

@@ -132,7 +132,7 @@ class MessageHandlerService:
             message_id=context.message_id,
             content=content,
             request=context.to_json(),
-            accepted=events.accepted(),
+            accepted=events.accepted(content),
             session_id=context.session_id,
             started=events.started() if begins else None,
         )

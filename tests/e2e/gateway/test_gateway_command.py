@@ -125,6 +125,19 @@ def test_what_cannot_work_is_no_traceback_for_a_process_either(tmp_path: Path) -
         pytest.param(["--log-level", "loud"], KEYS, 2, "'loud'; take debug, info, warning, error", id="no such level"),
         pytest.param(["--database-url", "mysql://x/y"], KEYS, 2, "mysql", id="unsupported database"),
         pytest.param(["--database-url", "sqlite:////no/such/x.db"], KEYS, 2, "/no/such", id="no folder"),
+        *(
+            pytest.param(["--database-url", url], KEYS, 2, f"GATEWAY_DATABASE_URL: {words}", id=f"database {url}")
+            for url, words in {
+                "nonsense": "is not a database URL",
+                "postgresql://u:p@h:notaport/db": "is not a database URL",
+                "postgresql://[::1/db": "is not a database URL",
+                "sqlite+aiosqlite:///x": "sqlite+aiosqlite is not supported",
+                "sqlite://": "SQLite needs a file",
+            }.items()
+        ),
+        pytest.param(["--llm-base-url", "http://[::1"], KEYS, 2, "--llm-base-url: is not a URL", id="half an address"),
+        pytest.param(["--llm-base-url", "http://h:abc/v1"], KEYS, 2, "--llm-base-url: is not a URL", id="no port"),
+        pytest.param(["--host", "x" * 300, "--port", "0"], KEYS, 1, "cannot listen", id="no host name"),
         pytest.param(["--host", "203.0.113.1", "--port", "0"], KEYS, 1, "cannot listen", id="foreign address"),
         pytest.param(
             ["--port", "0", "--database-url", "postgresql://u@127.0.0.1:1/x"],
@@ -163,6 +176,48 @@ def test_token_prints_a_token_for_the_user(invoke: Invoke) -> None:
     done = invoke("token", "--user", "alice", "--tenant", "acme", "--role", "admin", "--role", "user")
     claims = jwt.decode(done.stdout.strip(), "k" * 32, algorithms=["HS256"], audience="streamproof-gateway")
     assert (claims["sub"], claims["tenant"], claims["roles"]) == ("alice", "acme", ["admin", "user"])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--user", ""], "sub must be 1 to 128 printable characters"),
+        (["--user", "a\nb"], "sub must be 1 to 128 printable characters"),
+        (["--user", "a", "--tenant", ""], "tenant must be 1 to 128 printable characters"),
+        (["--user", "a", "--role", ""], "roles must be"),
+        (["--user", "a", "--lifetime", "inf"], "exp must be"),
+        (["--user", "a", "--lifetime", "1e300"], "exp must be"),
+    ],
+)
+def test_a_token_that_would_be_refused_is_not_printed(invoke: Invoke, options: list[str], words: str) -> None:
+    done = invoke("token", *options)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["check", "migrate", "serve"])
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("GATEWAY_DATABASE_URL", "postgresql://u:pass-word@h:notaport/db"),
+        ("GATEWAY_LLM_BASE_URL", "http://h:abc/v1"),
+        ("GATEWAY_LLM_API_KEY", ""),
+        ("GATEWAY_LLM_API_KEY", "pass-word\r\nX-Evil: 1"),
+        ("GATEWAY_LLM_API_KEY", "pass-word\u00e9"),
+        ("GATEWAY_JWT_KEYS", "main=pass-word\udcff" + "k" * 32),
+    ],
+)
+def test_a_wrong_variable_is_named_by_every_command(
+    invoke: Invoke, monkeypatch: pytest.MonkeyPatch, command: str, variable: str, value: str
+) -> None:
+    monkeypatch.setenv("GATEWAY_JWT_KEYS", KEYS)
+    monkeypatch.setenv(variable, value)
+    done = invoke(command, keys=None)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"gateway: {variable}: ")
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "pass-word" not in done.stderr
 
 
 def test_token_signs_with_the_first_secret_and_names_it(invoke: Invoke) -> None:

@@ -1,16 +1,19 @@
-"""The page at `/` in a real Chromium: a chat, two tabs, a lost connection, a refused token."""
+"""The page at `/` in a real Chromium: a chat, two tabs, a lost connection, a busy gateway, a refused token."""
 
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from anyio.from_thread import start_blocking_portal
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from fault_proxy import FaultProxy
 from gateway.testing import RunningGateway, make_settings, running_gateway
-from mock_llm.testing import mock_llm_in_thread
+from mock_llm.testing import RunningMockLLM, running_mock_llm
 
 SCENARIO = """
 name: page
@@ -18,6 +21,10 @@ rules:
   - name: told
     match: {tool_result: true}
     reply: [{reasoning: ["Now I know. "]}, {text: ["It is ", "<b>42</b>", "."]}]
+  - name: wait
+    match: {user: "wait"}
+    reply: [{text: ["It is ", "<b>42</b>", "."]}]
+    hold: [{barrier: middle, after_event: 1}]
   - name: ask
     match: {}
     reply: [{reasoning: ["Let me compute."]}, {tool_call: {name: calculator, arguments: {expression: "6 * 7"}}}]
@@ -35,20 +42,35 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[RunningGateway]:
-    """A gateway in a thread of its own, since the browser is driven from this one."""
-    with (
-        mock_llm_in_thread(SCENARIO) as llm,
-        start_blocking_portal("asyncio") as portal,
-        portal.wrap_async_context_manager(running_gateway(make_settings(tmp_path, llm.openai_url))) as running,
-    ):
+@pytest.fixture(params=["asyncio", "trio"])
+def portal(request: pytest.FixtureRequest) -> Iterator[BlockingPortal]:
+    """A thread for the servers, since the browser is driven from this one."""
+    with start_blocking_portal(request.param) as running:
         yield running
 
 
-def opened(browser: Browser, gateway: RunningGateway, *, token: str | None = None) -> Page:
+@pytest.fixture
+def llm(portal: BlockingPortal) -> Iterator[RunningMockLLM]:
+    with portal.wrap_async_context_manager(running_mock_llm(SCENARIO)) as running:
+        yield running
+
+
+@contextmanager
+def served(portal: BlockingPortal, folder: Path, llm: RunningMockLLM, **changes: Any) -> Iterator[RunningGateway]:
+    settings = make_settings(folder, llm.openai_url, **changes)
+    with portal.wrap_async_context_manager(running_gateway(settings)) as running:
+        yield running
+
+
+@pytest.fixture
+def gateway(portal: BlockingPortal, tmp_path: Path, llm: RunningMockLLM) -> Iterator[RunningGateway]:
+    with served(portal, tmp_path, llm) as running:
+        yield running
+
+
+def opened(browser: Browser, gateway: RunningGateway, *, token: str | None = None, url: str | None = None) -> Page:
     page = browser.new_page()
-    page.goto(gateway.url)
+    page.goto(url or gateway.url)
     page.get_by_label("Token").fill(gateway.token() if token is None else token)
     page.get_by_role("button", name="Connect", exact=True).click()
     return page
@@ -107,6 +129,118 @@ def test_a_lost_connection_comes_back_and_nothing_is_shown_twice(browser: Browse
     expect(page.locator("#messages .answer")).to_have_count(2)
     sequence = [int(value) for value in page.locator("#events td:first-child").all_text_contents() if value]
     assert sequence == list(range(1, len(sequence) + 1))
+
+
+def words_of(page: Page) -> list[str]:
+    return page.locator("#messages .user").all_text_contents()
+
+
+def test_a_message_whose_connection_breaks_is_sent_again_and_runs_once(
+    browser: Browser, gateway: RunningGateway
+) -> None:
+    page = opened(browser, gateway)
+    expect(page.get_by_role("status")).to_have_text("online")
+    page.evaluate(
+        """() => {
+            const send = WebSocket.prototype.send;
+            WebSocket.prototype.send = function (data) {
+                if (!data.includes("user_message")) return send.call(this, data);
+                WebSocket.prototype.send = send;
+                this.close(3000);
+            };
+        }"""
+    )
+    say(page, "do not lose me")
+    expect(page.locator("#messages .answer")).to_have_text(ANSWER)
+    expect(page.locator("#messages .user[data-state]")).to_have_count(0)
+    expect(page.locator("#count-agent_started")).to_have_text("agent_started 1")
+    assert words_of(page) == ["do not lose me"]
+
+
+def test_a_message_that_was_taken_unheard_is_shown_once(browser: Browser, gateway: RunningGateway) -> None:
+    page = opened(browser, gateway)
+    expect(page.get_by_role("status")).to_have_text("online")
+    page.evaluate(
+        """() => {
+            const send = WebSocket.prototype.send;
+            WebSocket.prototype.send = function (data) {
+                send.call(this, data);
+                if (!data.includes("user_message")) return;
+                WebSocket.prototype.send = send;
+                this.onmessage = null;
+                this.close(3000);
+            };
+        }"""
+    )
+    say(page, "heard once")
+    expect(page.locator("#messages .answer")).to_have_text(ANSWER)
+    expect(page.locator("#messages .user[data-state]")).to_have_count(0)
+    expect(page.locator("#count-agent_started")).to_have_text("agent_started 1")
+    assert words_of(page) == ["heard once"]
+
+
+def test_a_message_for_which_there_is_no_room_waits_and_is_sent_again(
+    browser: Browser, portal: BlockingPortal, tmp_path: Path, llm: RunningMockLLM
+) -> None:
+    with served(portal, tmp_path, llm, queue_size=1, runs_per_user=1) as gateway:
+        page = opened(browser, gateway)
+        for words in ("wait", "Second", "Third"):
+            say(page, words)
+        expect(page.locator("#messages .user[data-state=waiting]")).to_have_text("Third")
+        portal.call(llm.barriers.release, "middle")
+        expect(page.locator("#messages .answer")).to_have_count(3, timeout=15_000)
+        expect(page.locator("#messages .user[data-state]")).to_have_count(0)
+    assert words_of(page) == ["wait", "Second", "Third"]
+
+
+def test_a_message_that_is_refused_goes_back_to_its_writer(browser: Browser, gateway: RunningGateway) -> None:
+    page = opened(browser, gateway)
+    say(page, "x" * 9000)
+    expect(page.locator("#messages .user")).to_have_attribute("data-state", "refused")
+    expect(page.get_by_placeholder("Analyse my system performance")).to_have_value("x" * 9000)
+
+
+def test_another_tab_and_a_reload_show_what_was_said(browser: Browser, gateway: RunningGateway) -> None:
+    token = gateway.token()
+    one = opened(browser, gateway, token=token)
+    say(one, "First")
+    expect(one.locator("#messages .answer")).to_have_text(ANSWER)
+    two = opened(browser, gateway, token=token)
+    expect(two.locator("#messages .answer")).to_have_text(ANSWER)
+    say(one, "Second")
+    expect(two.locator("#messages .answer")).to_have_count(2)
+    assert words_of(two) == words_of(one) == ["First", "Second"]
+
+
+def test_a_network_that_falls_silent_is_noticed(
+    browser: Browser, portal: BlockingPortal, tmp_path: Path, llm: RunningMockLLM
+) -> None:
+    with served(portal, tmp_path, llm, heartbeat=0.5) as gateway:
+        path = FaultProxy("127.0.0.1", int(gateway.url.rpartition(":")[2]))
+        with portal.wrap_async_context_manager(path):
+            page = opened(browser, gateway, url=f"http://{path.url_host}")
+            expect(page.get_by_role("status")).to_have_text("online")
+            page.evaluate(
+                """() => {
+                    window.states = [];
+                    window.gatewayConnection.addEventListener("state", ({ detail }) => states.push(detail.state));
+                }"""
+            )
+            for connection in portal.call(path.statistics).live:
+                portal.call(lambda number: path.stall(connection=number), connection.number)
+            page.wait_for_function("() => window.states.join() === 'waiting,connecting,online'")
+            say(page, "Still here?")
+            expect(page.locator("#messages .answer")).to_have_text(ANSWER)
+
+
+def test_what_one_user_wrote_is_never_sent_as_another(browser: Browser, gateway: RunningGateway) -> None:
+    page = opened(browser, gateway)
+    expect(page.get_by_role("status")).to_have_text("online")
+    page.evaluate("() => { WebSocket.prototype.send = () => {}; }")
+    say(page, "from alice")
+    page.get_by_label("Token").fill(gateway.token("bob"))
+    page.get_by_role("button", name="Connect", exact=True).click()
+    expect(page.locator("#messages .user")).to_have_attribute("data-state", "refused")
 
 
 def test_a_refused_token_is_said_and_not_tried_again(browser: Browser, gateway: RunningGateway) -> None:

@@ -116,3 +116,18 @@ async def test_health_says_that_the_database_is_gone(gateway: RunningGateway, pr
         proxy.accept()
         after = await http.get("/health")
     assert (before.status_code, during.status_code, after.status_code) == (200, 503, 200)
+
+
+async def test_health_does_not_wait_for_a_database_that_says_nothing(
+    gateway: RunningGateway, proxy: FaultProxy
+) -> None:
+    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False, timeout=10) as http:
+        await http.get("/health")
+        proxy.stall()
+        during = [await http.get(path) for path in ("/health", "/ready")]
+        proxy.resume()
+        after = await http.get("/health")
+    assert [(answer.status_code, answer.json()["database"]) for answer in during] == [
+        (503, "the database does not answer")
+    ] * 2
+    assert after.status_code == 200

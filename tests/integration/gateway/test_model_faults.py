@@ -156,7 +156,12 @@ async def test_a_model_that_never_stops_calling_tools_meets_the_turn_limit(tmp_p
 
 @pytest.mark.parametrize("content", ["Tell me", "Use a tool"])
 async def test_an_answer_that_would_be_too_large_to_send_meets_the_turn_limit(tmp_path: Path, content: str) -> None:
-    limits = {"max_answer_bytes": 5900, "max_tool_result_bytes": 5900, "max_outbound_bytes": 14_100}
+    limits = {
+        "max_inbound_bytes": 4096,
+        "max_answer_bytes": 5900,
+        "max_tool_result_bytes": 5900,
+        "max_outbound_bytes": 14_100,
+    }
     async with (
         running_mock_llm(WORDY) as llm,
         running_gateway(make_settings(tmp_path, llm.openai_url, **limits)) as gateway,

@@ -137,6 +137,15 @@ async def test_the_request_goes_out_as_it_was_made() -> None:
     assert body == b'{"a": 1}'
 
 
+@pytest.mark.parametrize("value", ["abc\r\nX-Evil: 1", "abc\n", "a\x00b"])
+async def test_a_header_that_would_begin_another_is_not_sent(value: str) -> None:
+    client, _ = make_client()
+    async with client, served(always_ok) as server:
+        with pytest.raises(httpx2.LocalProtocolError, match="control character"):
+            await client.get(server.url, headers={"Authorization": value})
+    assert server.requests == []
+
+
 async def test_requests_that_follow_each_other_share_a_connection() -> None:
     client, transport = make_client()
     async with client, served(always_ok) as server:

@@ -17,6 +17,7 @@ After them, what goes wrong. The client exists for asyncio only; the wire itself
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -46,6 +47,16 @@ rules:
   - name: hello
     match: {}
     reply: [{text: ["Hello! ", "I am ", "here."]}]
+"""
+
+
+HELD = """
+name: held
+rules:
+  - name: held
+    match: {}
+    reply: [{text: ["one ", "two"]}]
+    hold: [{barrier: middle, after_event: 2}]
 """
 
 
@@ -241,3 +252,23 @@ async def test_an_event_with_a_callback_is_acknowledged(gateway: RunningGateway)
     async with connected(gateway) as client:
         answer = await client.client.call("chat_message", {"content": "Hello", "session_id": "call"}, timeout=10)
     assert answer is None
+
+
+async def test_a_client_that_comes_back_while_its_turn_runs_resumes_it(tmp_path: Path) -> None:
+    async with (
+        running_mock_llm(HELD) as llm,
+        running_gateway(make_settings(tmp_path, llm.openai_url)) as gateway,
+    ):
+        async with connected(gateway) as client:
+            await client.say("Hello", "talk")
+            chunk = await client.wait_for("chat_chunk")
+        async with connected(gateway) as client:
+            place = {"session_id": "talk", "epoch": chunk["epoch"], "seq": chunk["seq"]}
+            await client.client.emit("resume", place)
+            await client.client.emit("ack", place)
+            llm.barriers.release("middle")
+            response = await client.wait_for("chat_response")
+            await client.wait_for("chat_complete")
+    assert client.names == ["chat_chunk", "chat_response", "chat_complete"]
+    assert (chunk["content"], response["content"]) == ("one ", "one two")
+    assert response["seq"] == chunk["seq"] + 2

@@ -105,3 +105,7 @@ def test_the_limit_counts_bytes_not_characters(size: int) -> None:
 
 def test_a_refusal_carries_the_id_of_the_request() -> None:
     assert refuse({"type": "user_message", "id": "r1"}).request_id == "r1"
+
+
+def test_of_a_field_that_is_there_twice_the_last_one_counts() -> None:
+    assert decode_message('{"type":"ping","nonce":"a","nonce":"b"}') == Ping(nonce="b")

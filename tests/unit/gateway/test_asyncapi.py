@@ -83,3 +83,5 @@ def test_a_message_that_the_codec_refuses_does_not_fit(message: dict[str, Any]) 
 def test_close_codes_say_what_to_do_next() -> None:
     assert DOCUMENT["x-close-codes"]["4401"]["then"] == "stop"
     assert DOCUMENT["x-close-codes"]["4508"]["then"] == "reconnect and resume"
+    assert DOCUMENT["x-close-codes"]["1009"]["then"] == "stop"
+    assert DOCUMENT["x-close-codes"]["1011"]["then"] == "reconnect and resume"

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from chat_protocol.close_codes import CloseCode
+from chat_protocol.close_codes import CloseCode, ProtocolCloseCode
 from chat_protocol.decoding import decode_message
 from chat_protocol.messages import AnyClientMessage
 from gateway.command import app
+from gateway.endpoints.socketio.translation import TAKEN
 from gateway.settings import Settings
 from gateway.settings_table import settings_table
 
@@ -24,8 +25,8 @@ def test_the_table_of_settings_is_the_one_that_the_command_prints() -> None:
     assert settings_table() in README, "put what `gateway settings` prints there"
 
 
-@pytest.mark.parametrize("code", CloseCode)
-def test_every_close_code_has_a_row_that_says_what_to_do(code: CloseCode) -> None:
+@pytest.mark.parametrize("code", [*ProtocolCloseCode, *CloseCode])
+def test_every_close_code_has_a_row_that_says_what_to_do(code: ProtocolCloseCode | CloseCode) -> None:
     then = "reconnect" if code.reconnect else "stop"
     assert f"| {code.value} | `{code.name.lower()}` | {then} |" in README
 
@@ -47,3 +48,8 @@ def test_the_settings_file_is_taken(tmp_path: Path) -> None:
     file.write_text(shown)
     read = Settings.from_environment({"GATEWAY_JWT_KEYS": "main=" + "k" * 32}, settings_file=file)
     assert (read.max_steps, read.tool_roles) == (4, {"search": ["user", "analyst"]})
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_every_event_that_socketio_clients_may_send_is_described(name: str) -> None:
+    assert f"| `{name}` |" in README.partition("### Socket.IO")[2]

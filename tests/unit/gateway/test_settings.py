@@ -41,14 +41,63 @@ def test_an_override_wins_over_the_environment() -> None:
             "GATEWAY_MAX_ANSWER_BYTES: must be at most 91808",
             id="answers that fit no event",
         ),
+        pytest.param(
+            {"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_MAX_INBOUND_BYTES": "1048576"},
+            "GATEWAY_MAX_INBOUND_BYTES: must be at most 1040384",
+            id="messages that fit no event",
+        ),
         pytest.param({"GATEWAY_JWT_PUBLIC_KEYS": '{"idp": "?"}'}, "GATEWAY_JWT_PUBLIC_KEYS: key 'idp'", id="not PEM"),
         pytest.param({"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_TOOL_TIMEOUT": "-1"}, "GATEWAY_TOOL_TIMEOUT", id="negative"),
+        pytest.param({"GATEWAY_JWT_KEYS": "main=\udcff" + "k" * 32}, "GATEWAY_JWT_KEYS: is not UTF-8", id="odd keys"),
+        pytest.param(
+            {"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_LLM_MODEL": "\udcff"}, "GATEWAY_LLM_MODEL: is not UTF-8", id="odd model"
+        ),
+        pytest.param(
+            {"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_HOST": "a\nb"}, "GATEWAY_HOST: holds a line end", id="two lines"
+        ),
+        *(
+            pytest.param({"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_LLM_API_KEY": key}, words, id=f"API key {key!r}")
+            for key, words in {
+                "": "GATEWAY_LLM_API_KEY: is empty; leave it unset",
+                "\n": "GATEWAY_LLM_API_KEY: is empty",
+                "k\u00e9y": "GATEWAY_LLM_API_KEY: holds a space or something that is not ASCII",
+                "abc\r\nX-Evil: 1": "GATEWAY_LLM_API_KEY: holds a line end",
+                "a\x00b": "GATEWAY_LLM_API_KEY: holds a line end or another control character",
+            }.items()
+        ),
+        *(
+            pytest.param(
+                {"GATEWAY_JWT_KEYS": KEYS, "GATEWAY_LLM_BASE_URL": url}, "the form is http://", id=f"URL {url!r}"
+            )
+            for url in (
+                "",
+                "model.internal/v1",
+                "ftp://h/v1",
+                "http://[::1",
+                "http://h:abc/v1",
+                "http://h:99999/v1",
+                "http:///v1",
+                "http://h h/v1",
+                "http://m\u00f6del/v1",
+                "http://[::x]/v1",
+            )
+        ),
     ],
 )
 def test_a_wrong_value_is_named(environment: dict[str, str], words: str) -> None:
     with pytest.raises(SettingsError) as error:
         Settings.from_environment(environment)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8001/v1", "https://api.example.com/v1", "http://[::1]:1/v1"])
+def test_the_address_of_an_api_is_taken(url: str) -> None:
+    assert Settings.from_mapping({"jwt_keys": KEYS, "llm_base_url": url}).llm_base_url == url
+
+
+def test_the_line_end_of_a_file_of_secrets_is_no_part_of_the_secret() -> None:
+    read = Settings.from_environment({"GATEWAY_JWT_KEYS": f"{KEYS}\n", "GATEWAY_LLM_API_KEY": "sk-1\r\n"})
+    assert (read.llm_api_key, read.jwt_keys) == ("sk-1", {"main": b"k" * 32})
 
 
 @pytest.mark.parametrize("shown", [repr, str])

@@ -1,7 +1,10 @@
 """Tokens: what is taken, and everything that is not."""
 
 import hmac
+import json
+import math
 import time
+from contextlib import suppress
 from typing import Any
 
 import jwt
@@ -27,7 +30,7 @@ VERIFIER = TokenVerifier({"new": NEW, "old": OLD}, issuer="house", audience="gat
 
 
 def sign(key: Any = NEW, *, kid: str | None = "new", algorithm: str = "HS256", **changes: Any) -> str:
-    claims: dict[str, Any] = {"sub": "alice", "iss": "house", "aud": "gateway", "exp": time.time() + 60}
+    claims: dict[str, Any] = {"sub": "alice", "iss": "house", "aud": "gateway", "exp": time.time() + 3600}
     claims |= changes
     claims = {name: value for name, value in claims.items() if value is not ...}
     return jwt.encode(claims, key, algorithm=algorithm, headers={} if kid is None else {"kid": kid})
@@ -67,6 +70,14 @@ def test_a_token_of_a_key_that_is_being_rotated_out_is_taken() -> None:
         pytest.param(sign(sub="a\nb"), "sub must be", id="subject with a line end"),
         pytest.param(sign(tenant=7), "tenant must be", id="tenant of another type"),
         pytest.param(sign(roles="admin"), "roles must be", id="roles of another type"),
+        pytest.param(sign(roles=["\ud800"]), "roles must be", id="half a character pair as a role"),
+        pytest.param(sign(roles=[""]), "roles must be", id="a role without a name"),
+        pytest.param(sign(exp=10**400), "exp must be", id="an expiry beyond all numbers"),
+        pytest.param(sign(exp=1e300), "exp must be", id="an expiry beyond all calendars"),
+        pytest.param(sign(exp="9999999999"), "exp must be", id="an expiry as text"),
+        pytest.param(sign(exp=[]), "not a token", id="an expiry of another type"),
+        pytest.param(sign().replace(".", "\ud800.", 1), "not a token", id="half a character pair"),
+        pytest.param(f"{base64url_encode(b'[' * 2900).decode()}.e30.e30", "not a token", id="a nested header"),
     ],
 )
 def test_a_bad_token_is_refused_with_its_reason(token: str, words: str) -> None:
@@ -195,7 +206,55 @@ def test_a_key_has_one_of_the_four_algorithms_and_does_not_show_itself(key: Veri
 
 
 @settings(max_examples=100)
-@given(st.text(max_size=200))
+@given(st.text(st.characters(), max_size=200) | st.text("ab.\ud800\udfff\u20ac", max_size=50))
 def test_any_text_is_refused_and_never_breaks_the_verifier(text: str) -> None:
     with pytest.raises(TokenRefusedError):
         VERIFIER.verify(text)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(), max_size=5)
+    | st.sampled_from([10**400, -(10**400), "\ud800", 9e9]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=200)
+@given(st.dictionaries(st.sampled_from(["sub", "iss", "aud", "exp", "nbf", "iat", "tenant", "roles", "jti"]), JSON))
+def test_whatever_is_signed_is_taken_or_refused(claims: dict[str, Any]) -> None:
+    payload = json.dumps({"sub": "alice", "iss": "house", "aud": "gateway", "exp": time.time() + 60} | claims)
+    token = jwt.PyJWS().encode(payload.encode(), NEW, algorithm="HS256", headers={"kid": "new"})
+    with suppress(TokenRefusedError):
+        principal = VERIFIER.verify(token)
+        assert principal.user_id.isprintable()
+        assert math.isfinite(principal.expires_at)
+        assert all(role.isprintable() for role in principal.roles)
+
+
+@pytest.mark.parametrize(
+    ("claims", "words"),
+    [
+        pytest.param({"user_id": ""}, "sub must be", id="no user"),
+        pytest.param({"user_id": "a\nb"}, "sub must be", id="a user with a line end"),
+        pytest.param({"user_id": "a", "tenant_id": ""}, "tenant must be", id="no tenant"),
+        pytest.param({"user_id": "a", "roles": ["x" * 129]}, "roles must be", id="a long role"),
+        *(
+            pytest.param({"user_id": "a", "lifetime": lifetime}, "exp must be", id=f"for {lifetime} s")
+            for lifetime in (math.inf, math.nan, 1e300)
+        ),
+    ],
+)
+def test_no_token_is_minted_that_would_be_refused(claims: dict[str, Any], words: str) -> None:
+    with pytest.raises(TokenRefusedError, match=words):
+        TokenIssuer({"new": NEW}, issuer="house", audience="gateway").mint(**claims)
+
+
+def test_the_leeway_lengthens_the_life_of_a_token() -> None:
+    lenient = TokenVerifier({"new": NEW}, issuer="house", audience="gateway", leeway=30)
+    expired_at = time.time() - 10
+    assert lenient.verify(sign(exp=expired_at)).expires_at == expired_at + 30

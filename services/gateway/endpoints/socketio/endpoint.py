@@ -1,6 +1,5 @@
 """`/socket.io/`: the two transports of Engine.IO, polling and WebSocket, and the change from one to the other."""
 
-from contextlib import suppress
 from typing import Final, final
 
 import anyio
@@ -10,13 +9,14 @@ from anyio.lowlevel import checkpoint
 from engineio import packet as engine_packets  # type: ignore[import-untyped]  # ships no types
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
+from starlette.websockets import WebSocket
 
-from chat_protocol.close_codes import CloseCode
+from chat_protocol.close_codes import ProtocolCloseCode
 from gateway.application import Gateway
 from gateway.delivery.connection import Connection
 from gateway.endpoints.answers import Answers
 from gateway.endpoints.authorization import bearer_token
+from gateway.endpoints.frames import GONE, close, receive
 from gateway.endpoints.socketio.session import BadPacketError, Session
 from gateway.logs import get_logger
 
@@ -27,9 +27,7 @@ _UNKNOWN_TRANSPORT: Final = 0
 _UNKNOWN_SID: Final = 1
 _BAD_REQUEST: Final = 3
 _WRONG_VERSION: Final = 5
-_GONE: Final = (WebSocketDisconnect, WebSocketDisconnected)
 _SWEEP_SECONDS: Final = 0.5
-_CLOSE_SECONDS: Final = 2.0
 
 
 @final
@@ -85,54 +83,66 @@ class SocketIOEndpoint:
         query = websocket.query_params
         sid = query.get("sid")
         session = self._sessions.get(sid) if sid is not None else None
-        if query.get("EIO") != "4" or (sid is not None and (session is None or session.upgraded)):
+        if query.get("EIO") != "4" or (sid is not None and (session is None or not session.can_upgrade)):
             await websocket.send_denial_response(_refused(_UNKNOWN_SID, "Session ID unknown"))
-            return
-        if session is None and len(self._sessions) >= self._gateway.settings.max_sessions:
+        elif session is not None:
+            await self._upgrade(websocket, session)
+        elif self._is_full:
             await websocket.send_denial_response(_refused(_BAD_REQUEST, "Too many sessions", status=503))
-            return
-        try:
-            await websocket.accept()
-            if session is None:
-                session = self._make_session(bearer_token(websocket.headers))
-                await websocket.send_text(self._open_packet(session, upgrades=[]))
-            elif not await _upgrade(websocket, session):
-                return
-            await self._serve_upgraded(websocket, session)
-        except _GONE:
-            return
+        else:
+            session = self._make_session(bearer_token(websocket.headers))
+            await self._serve_session(websocket, session, greeting=self._open_packet(session, upgrades=[]))
 
-    async def _serve_upgraded(self, websocket: WebSocket, session: Session) -> None:
+    async def _upgrade(self, websocket: WebSocket, session: Session) -> None:
+        """Let a polling session move over to this WebSocket, when it does so in time."""
+        session.upgrading = True
+        moved = False
+        try:
+            async with anyio.create_task_group() as group:
+                group.cancel_scope.deadline = anyio.current_time() + self._gateway.settings.auth_timeout
+                group.start_soon(_cancel_when_ended, session, group)
+                moved = await _probe(websocket, session)
+                group.cancel_scope.cancel()
+        finally:
+            session.upgrading = False
+        if moved:
+            await self._serve_session(websocket, session)
+        else:
+            await close(websocket, ProtocolCloseCode.PROTOCOL_ERROR, "a probe and an upgrade were expected, in time")
+
+    async def _serve_session(self, websocket: WebSocket, session: Session, *, greeting: str | None = None) -> None:
         session.upgraded = True
         try:
+            if greeting is not None:
+                await websocket.accept()
+                await websocket.send_text(greeting)
             async with anyio.create_task_group() as group:
                 group.start_soon(_write, websocket, session, group)
                 await self._read(websocket, session)
                 group.cancel_scope.cancel()
+        except GONE:
+            return
         finally:
             closing = session.connection.closing if session.connection is not None else None
             session.close()
             self._forget_if_ended(session)
-            with anyio.move_on_after(_CLOSE_SECONDS, shield=True):
-                with suppress(*_GONE):
-                    await websocket.close(*(closing or (1000, "")))
+            await close(websocket, *(closing or (1000, "")))
 
     async def _read(self, websocket: WebSocket, session: Session) -> None:
         try:
             while not session.ended.is_set():
-                packet = await websocket.receive_text()
+                packet = await receive(websocket)
                 await session.handle(packet)
                 # What is there already is read at once, so the others must be given their turn.
                 await checkpoint()
-        except _GONE:
+        except GONE:
             return
-        except (BadPacketError, KeyError) as error:
-            # KeyError: a binary frame, which carries no text.
+        except BadPacketError as error:
             self._log.info("session ended by a bad packet", reason=str(error))
             return
 
     def _open(self, request: Request) -> Response:
-        if len(self._sessions) >= self._gateway.settings.max_sessions:
+        if self._is_full:
             return _refused(_BAD_REQUEST, "Too many sessions", status=503)
         session = self._make_session(bearer_token(request.headers))
         return _text(self._open_packet(session, upgrades=["websocket"]))
@@ -159,18 +169,19 @@ class SocketIOEndpoint:
         return _text(_SEPARATOR.join(packets or [str(engine_packets.NOOP)]))
 
     async def _post(self, request: Request, session: Session) -> Response:
-        body = await self._body(request)
-        if body is None:
-            session.close()
-            return _refused(_BAD_REQUEST, "Payload too large", status=413)
         try:
+            body = await self._body(request)
+            if body is None:
+                session.close()
+                return _refused(_BAD_REQUEST, "Payload too large", status=413)
             packets = body.decode().split(_SEPARATOR)
             if len(packets) > _MOST_PACKETS:
                 raise BadPacketError("too many packets in one payload")
             for packet in packets:
                 await session.handle(packet)
         except (BadPacketError, UnicodeDecodeError) as error:
-            self._log.info("session ended by a bad packet", reason=str(error))
+            reason = str(error) if isinstance(error, BadPacketError) else "not UTF-8"
+            self._log.info("session ended by a bad packet", reason=reason)
             session.close()
             self._forget_if_ended(session)
             return _refused(_BAD_REQUEST, "Bad request")
@@ -182,12 +193,19 @@ class SocketIOEndpoint:
         size = 0
         while True:
             message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise BadPacketError("the payload broke off")
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > self._gateway.settings.max_frame_bytes:
                 return None
             if not message.get("more_body", False):
                 return b"".join(parts)
+
+    @property
+    def _is_full(self) -> bool:
+        # A WebSocket that would carry a session counts with it: a session has one at most.
+        return len(self._sessions) >= self._gateway.settings.max_sessions
 
     def _make_session(self, token: str | None) -> Session:
         sid = self._gateway.ids.connection()
@@ -222,18 +240,23 @@ class SocketIOEndpoint:
         return f"{engine_packets.OPEN}{msgspec.json.encode(details).decode()}"
 
 
-async def _upgrade(websocket: WebSocket, session: Session) -> bool:
-    """The probe: the client asks on the new transport, gets its answer, empties the old one and moves over."""
-    if await websocket.receive_text() != f"{engine_packets.PING}probe":
-        await websocket.close(CloseCode.INTERNAL_ERROR, "a probe was expected")
+async def _probe(websocket: WebSocket, session: Session) -> bool:
+    """The client asks on the new transport, gets its answer, empties the old one and moves over. False: it does not."""
+    try:
+        await websocket.accept()
+        if await receive(websocket) != f"{engine_packets.PING}probe":
+            return False
+        await websocket.send_text(f"{engine_packets.PONG}probe")
+        # A poll that waits is answered, so that the client can stop polling.
+        session.put(engine_packets.NOOP)
+        return await receive(websocket) == str(engine_packets.UPGRADE)
+    except GONE:
         return False
-    await websocket.send_text(f"{engine_packets.PONG}probe")
-    # A poll that waits is answered, so that the client can stop polling.
-    session.put(engine_packets.NOOP)
-    if await websocket.receive_text() != str(engine_packets.UPGRADE):
-        await websocket.close(CloseCode.INTERNAL_ERROR, "an upgrade was expected")
-        return False
-    return True
+
+
+async def _cancel_when_ended(session: Session, group: TaskGroup) -> None:
+    await session.ended.wait()
+    group.cancel_scope.cancel()
 
 
 async def _write(websocket: WebSocket, session: Session, group: TaskGroup) -> None:
@@ -241,7 +264,7 @@ async def _write(websocket: WebSocket, session: Session, group: TaskGroup) -> No
         while (packets := await session.next_packets()) is not None:
             for packet in packets:
                 await websocket.send_text(packet)
-    except _GONE:
+    except GONE:
         pass
     group.cancel_scope.cancel()
 

@@ -30,6 +30,9 @@ from gateway.identity.principal import Principal
 
 _BATCH: Final = 64
 """Most packets in one answer to a poll."""
+_EVENTS: Final = (socket_packets.EVENT, socket_packets.BINARY_EVENT)
+_ACKS: Final = (socket_packets.ACK, socket_packets.BINARY_ACK)
+"""Answers to events that asked for one, which those of the gateway never do."""
 
 
 class State(Enum):
@@ -75,6 +78,8 @@ class Session:
         self.sid = sid
         self.state = State.OPENED
         self.upgraded = False
+        self.upgrading = False
+        """Whether a WebSocket is about to take over."""
         self.polling = False
         """Whether a poll is waiting for an answer."""
         self.ended = anyio.Event()
@@ -88,14 +93,21 @@ class Session:
         self._outbox = Outbox(gateway.settings.outbound_bytes, coalesce_bytes=gateway.settings.coalesce_bytes)
         self._pinged_at = now()
         self._awaiting_pong = False
+        self._attachments = 0
+        """Binary packets that are still to come, of events that were refused for them."""
+
+    @property
+    def can_upgrade(self) -> bool:
+        """Whether a WebSocket may take over."""
+        return not (self.upgraded or self.upgrading or self.ended.is_set())
 
     @property
     def connection(self) -> Connection | None:
         """The connection, once the client is authenticated."""
         return self._connection
 
-    async def handle(self, encoded: str) -> None:
-        """Take one Engine.IO packet of the client.
+    async def handle(self, encoded: str | bytes) -> None:
+        """Take one Engine.IO packet of the client: text, or the bytes of a binary one.
 
         Raises:
             BadPacketError: it is none, or it may not come now; the session is of no further use.
@@ -106,6 +118,8 @@ class Session:
                 self._awaiting_pong = False
             case engine_packets.MESSAGE if isinstance(packet.data, str):
                 await self._handle_message(packet.data)
+            case engine_packets.MESSAGE if self._attachments:
+                self._attachments -= 1
             case engine_packets.CLOSE:
                 self.close()
             case engine_packets.NOOP | engine_packets.UPGRADE:
@@ -168,10 +182,12 @@ class Session:
             self._connect(packet.data)
         elif packet.packet_type == socket_packets.DISCONNECT:
             self.close()
-        elif packet.packet_type == socket_packets.EVENT and self._connection is not None:
+        elif self._connection is None:
+            raise BadPacketError("the first packet must be CONNECT")
+        elif packet.packet_type in _EVENTS:
             await self._handle_event(self._connection, encoded, packet)
-        elif packet.packet_type != socket_packets.ACK:
-            raise BadPacketError("binary events are not taken, and the first packet must be CONNECT")
+        elif packet.packet_type not in _ACKS:
+            raise BadPacketError("not a packet that a client sends")
 
     def _connect(self, data: Any) -> None:
         if self._connection is not None:
@@ -210,6 +226,9 @@ class Session:
                 raise MalformedMessageError(
                     ErrorCode.MESSAGE_TOO_LARGE, f"the message has {size} bytes, the limit is {limit}"
                 )
+            if packet.attachment_count:
+                self._attachments = packet.attachment_count
+                raise MalformedMessageError(ErrorCode.INVALID_MESSAGE, "binary data is not taken; send text")
             frame = to_frame(packet.data if isinstance(packet.data, list) else [])
         except MalformedMessageError as error:
             connection.send(self._answers.refused(error.code, str(error), field=error.field))
@@ -242,7 +261,7 @@ def _packets_of(frame: str) -> list[str]:
     ]
 
 
-def _decode_engine(encoded: str) -> engine_packets.Packet:
+def _decode_engine(encoded: str | bytes) -> engine_packets.Packet:
     try:
         return engine_packets.Packet(encoded_packet=encoded)
     except (ValueError, RecursionError) as error:
@@ -253,9 +272,6 @@ def _decode_socket(encoded: str) -> socket_packets.Packet:
     if not encoded:
         raise BadPacketError("an empty message")
     try:
-        packet = socket_packets.Packet(encoded_packet=encoded)
+        return socket_packets.Packet(encoded_packet=encoded)
     except (ValueError, TypeError, RecursionError) as error:
         raise BadPacketError("not a Socket.IO packet") from error
-    if packet.attachment_count:
-        raise BadPacketError("binary events are not taken")
-    return packet

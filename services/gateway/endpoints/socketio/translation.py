@@ -1,7 +1,7 @@
 """Between the gateway's messages and the events of Socket.IO clients. Pure.
 
 In:  `chat_message` with `content` and `session_id`, which is the thread; `auth` with a fresh `token`; `cancel` with a
-     `run_id`.
+     `run_id`; `resume` and `ack` with a `session_id`, its `epoch` and a `seq`.
 Out: `chat_thinking` and `chat_chunk` as the answer comes, `chat_response` with all of it, `chat_complete` when the turn
      has ended well, `error` when it or a request has not.
 """
@@ -25,7 +25,9 @@ from chat_protocol.events import (
 )
 
 CHAT_MESSAGE: Final = "chat_message"
-_TAKEN: Final = (CHAT_MESSAGE, "auth", "cancel")
+TAKEN: Final = (CHAT_MESSAGE, "auth", "cancel", "resume", "ack")
+"""Names of the events that a client may send."""
+_OF_A_SESSION: Final = ("resume", "ack")
 
 
 def to_frame(data: Sequence[Any]) -> str:
@@ -35,14 +37,22 @@ def to_frame(data: Sequence[Any]) -> str:
         MalformedMessageError: the event is not one that the gateway knows, or carries no object.
     """
     name = data[0] if data else None
-    if name not in _TAKEN:
+    if name not in TAKEN:
         shown = repr(name[:64]) if isinstance(name, str) else "without a name"
         raise MalformedMessageError(
-            ErrorCode.UNKNOWN_TYPE, f"unknown event {shown}; known: {', '.join(_TAKEN)}", field="event"
+            ErrorCode.UNKNOWN_TYPE, f"unknown event {shown}; known: {', '.join(TAKEN)}", field="event"
         )
     if len(data) != 2 or not isinstance(data[1], dict):
         raise MalformedMessageError(ErrorCode.INVALID_MESSAGE, f"{name} carries one object")
-    return msgspec.json.encode({**data[1], "type": name}).decode()
+    fields = {**data[1], "type": name}
+    if name in _OF_A_SESSION and "session_id" in fields and "thread_id" not in fields:
+        fields["thread_id"] = fields.pop("session_id")
+    try:
+        return msgspec.json.encode(fields).decode()
+    except (UnicodeEncodeError, OverflowError, RecursionError):
+        raise MalformedMessageError(
+            ErrorCode.INVALID_MESSAGE, "holds half a character pair, too large a number or too deep a nesting"
+        ) from None
 
 
 def from_frame(frame: str) -> list[tuple[str, dict[str, Any]]]:
