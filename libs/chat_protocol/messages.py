@@ -1,7 +1,7 @@
 """What a client may send: one frozen struct per message type, told apart by the field `type`."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
@@ -44,7 +44,6 @@ class UserMessage(ClientMessage, frozen=True, kw_only=True, tag="user_message"):
     """Idempotency key: sent twice, the turn runs once."""
     priority: Priority = Priority.NORMAL
     enable_thinking: bool = True
-    metadata: dict[str, Any] | None = None
 
 
 class Subscribe(ClientMessage, frozen=True, kw_only=True, tag="subscribe"):
