@@ -33,6 +33,7 @@ from gateway.turns.engine import ExecutionEngineFactory
 from gateway.turns.handlers import AgentHandler, CancelHandler
 from gateway.turns.router import MessageRouter
 from gateway.turns.service import MessageHandlerService
+from gateway.turns.turnstile import Turnstile
 
 _FLUSH_SECONDS: Final = 5.0
 
@@ -90,7 +91,8 @@ class Gateway:
             epoch = await open_log(database, ids)
             history = History(database)
             search = await to_thread.run_sync(Search.bundled)
-            async with LLMGateway.open(settings) as llm, anyio.create_task_group() as writing:
+            turnstile = Turnstile()
+            async with LLMGateway.open(settings, turnstile) as llm, anyio.create_task_group() as writing:
                 journal = Journal(
                     database,
                     BatchWriter(epoch, ids.writer()),
@@ -101,7 +103,7 @@ class Gateway:
                 )
                 model = ResilientModel(llm, settings)
                 engines = ExecutionEngineFactory(model, Toolbox([Calculator(), search]), access, ids, settings)
-                service = MessageHandlerService(journal, history, engines, ids, settings)
+                service = MessageHandlerService(journal, history, engines, ids, settings, turnstile)
                 await writing.start(journal.run)
                 try:
                     async with anyio.create_task_group() as running:

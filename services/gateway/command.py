@@ -4,6 +4,7 @@ Exit codes: 0 done or stopped by a signal, 1 the database, the model or the addr
 settings.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -159,8 +160,10 @@ async def _migrate(settings: Settings) -> None:
 async def _check(settings: Settings) -> None:
     # The model's SDK and the servers take a second to import, which a token or a migration need not wait for.
     from gateway.model.llm_gateway import LLMGateway
+    from gateway.turns.turnstile import Turnstile
 
-    async with Database.open(settings.database_url, threads=1) as database, LLMGateway.open(settings) as llm:
+    model = LLMGateway.open(settings, Turnstile())
+    async with Database.open(settings.database_url, threads=1) as database, model as llm:
         await check_revision(database)
         await llm.check()
 
@@ -171,6 +174,9 @@ async def _serve_until_signal(settings: Settings) -> None:
     async with anyio.create_task_group() as group:
         await group.start(_cancel_on_signal, group.cancel_scope.cancel)
         url = await group.start(lambda *, task_status: serve_gateway(settings, task_status=task_status))
+        # What was imported stays: a collection that looks through all of it once more holds up everybody.
+        gc.collect()
+        gc.freeze()
         line = msgspec.json.encode({"url": url, "ws_url": f"ws{url.removeprefix('http')}/ws"}).decode()
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()

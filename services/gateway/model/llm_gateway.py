@@ -3,7 +3,7 @@
 import math
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Final, Self, final
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -13,17 +13,17 @@ import httpx2
 import msgspec
 import openai
 from anyio import to_thread
-from openai import AsyncOpenAI, DefaultAsyncHttpxClient
-from openai.types.chat import ChatCompletionChunk
+from openai import DefaultAsyncHttpxClient
 
 from chat_protocol.events import ErrorCode
 from gateway.errors import ModelError
 from gateway.logs import get_logger
 from gateway.model.answer import AnswerPart
 from gateway.model.chunks import AnswerReader
+from gateway.model.client import ModelClient
 from gateway.model.transport import PooledTransport
-from gateway.model.turnstile import Turnstile
 from gateway.settings import Settings
+from gateway.turns.turnstile import Turnstile
 
 _IDLE_SECONDS: Final = 5.0
 """How long a connection to the model is kept for the next call; servers commonly close theirs soon after."""
@@ -38,23 +38,24 @@ class LLMGateway:
     Make one with `LLMGateway.open`; it holds the HTTP connections.
     """
 
-    def __init__(self, client: AsyncOpenAI, settings: Settings) -> None:
+    def __init__(self, client: ModelClient, settings: Settings, turnstile: Turnstile) -> None:
         self._client = client
         self._model = settings.llm_model
-        # Whole, because the SDK puts a path together with its base anew for each request.
-        self._url = f"{str(client.base_url).rstrip('/')}/chat/completions"
         self._max_tool_calls = settings.max_tool_calls
-        self._turnstile = Turnstile()
+        self._turnstile = turnstile
         self._log = get_logger("gateway.model")
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: Settings) -> AsyncIterator[Self]:
-        """Hold a client for `settings.llm_base_url`, and close its connections on the way out."""
+    async def open(cls, settings: Settings, turnstile: Turnstile) -> AsyncIterator[Self]:
+        """Hold a client for `settings.llm_base_url`, and close its connections on the way out.
+
+        Each request, and each piece of an answer, waits for its turn at `turnstile`.
+        """
         # Making one imports modules and reads certificates, which belongs in a thread.
         client = await to_thread.run_sync(_make_client, settings)
         try:
-            yield cls(client, settings)
+            yield cls(client, settings, turnstile)
         finally:
             with anyio.CancelScope(shield=True):
                 await client.close()
@@ -89,19 +90,11 @@ class LLMGateway:
             request["tools"] = tools
         await self._turnstile.enter()
         try:
-            # Through the client's own `post`: walking the typed dictionaries of `completions.create` takes longer than
-            # everything else that a turn does here.
-            stream = await self._client.post(
-                self._url,
-                cast_to=ChatCompletionChunk,
-                content=msgspec.json.encode(request),
-                options={"headers": {"Accept": "text/event-stream"}},
-                stream=True,
-                stream_cls=openai.AsyncStream[ChatCompletionChunk],
-            )
-            async with stream:
-                chunks = stream.response.aiter_bytes()
-                answer = AnswerStream(chunks, AnswerReader(max_tool_calls=self._max_tool_calls))
+            response = await self._client.ask(msgspec.json.encode(request))
+            async with aclosing(response):
+                answer = AnswerStream(
+                    response.aiter_bytes(), AnswerReader(max_tool_calls=self._max_tool_calls), self._turnstile
+                )
                 try:
                     yield answer
                 finally:
@@ -128,9 +121,10 @@ class AnswerStream:
     rightly objects to; and it is no generator itself, for the same reason.
     """
 
-    def __init__(self, chunks: AsyncIterator[bytes], reader: AnswerReader) -> None:
+    def __init__(self, chunks: AsyncIterator[bytes], reader: AnswerReader, turnstile: Turnstile) -> None:
         self._chunks = chunks
         self._reader = reader
+        self._turnstile = turnstile
         self._ready: deque[AnswerPart] = deque()
         self._ended = False
 
@@ -151,7 +145,9 @@ class AnswerStream:
 
     async def _read(self) -> None:
         try:
-            self._ready.extend(self._reader.feed(await anext(self._chunks)))
+            chunk = await anext(self._chunks)
+            await self._turnstile.enter()
+            self._ready.extend(self._reader.feed(chunk))
         except StopAsyncIteration:
             self._ended = True
             self._ready.extend(self._reader.finish())
@@ -177,7 +173,7 @@ class AnswerStream:
                 return
 
 
-def _make_client(settings: Settings) -> AsyncOpenAI:
+def _make_client(settings: Settings) -> ModelClient:
     timeout = httpx2.Timeout(settings.llm_timeout, connect=settings.llm_connect_timeout)
     transport = None
     # Proxies are a matter of the client's own transport.
@@ -188,7 +184,7 @@ def _make_client(settings: Settings) -> AsyncOpenAI:
             max_idle=settings.runs_in_all,
             idle_seconds=_IDLE_SECONDS,
         )
-    return AsyncOpenAI(
+    return ModelClient(
         base_url=settings.llm_base_url,
         api_key=settings.llm_api_key,
         max_retries=0,  # retried by the caller, who knows whether something was shown already

@@ -1,6 +1,6 @@
 """One batch of journal entries, written in one transaction with a handful of statements."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -24,9 +24,9 @@ _POSTGRES: Final = PostgresStatements()
 @final
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What one entry became: the logged event, if it made one, and for a turn whether it was new."""
+    """What one entry became: the events that it made, and for a turn whether it was new."""
 
-    logged: LoggedEvent | None
+    logged: Sequence[LoggedEvent] = ()
     accepted: Accepted | None = None
 
 
@@ -47,13 +47,20 @@ class BatchWriter:
         self._writer_id = writer_id
         self._tried: tuple[int, list[Written]] | None = None
 
-    def write(self, connection: Connection, number: int, batch: Sequence[Entry]) -> list[Written]:
+    def write(
+        self,
+        connection: Connection,
+        number: int,
+        batch: Sequence[Entry],
+        on_placed: Callable[[Sequence[Written]], None],
+    ) -> list[Written]:
         """Write `batch` in its order and say, entry by entry, what it became.
 
         Args:
             connection: with a transaction that the caller commits, unless it is committed here.
             number: the batch's own, from 1, the same each time it is tried.
             batch: what to write.
+            on_placed: told what the entries will become, before anything is written. Another try may tell otherwise.
         """
         statements: Statements = _POSTGRES if connection.dialect.name == "postgresql" else _CORE
         if (
@@ -67,6 +74,7 @@ class BatchWriter:
             self._epoch, *statements.read(connection, turns, {entry.address.thread_key for entry in batch})
         )
         written = [placing.place(entry) for entry in batch]
+        on_placed(written)
         # Noted before it is written: from there on it may be committed, whatever is heard of it.
         self._tried = (number, written)
         statements.write(connection, placing.rows, self._writer_id, number)
@@ -95,7 +103,7 @@ class _Placing:
         if isinstance(entry, NewAck):
             key = entry.address.thread_key
             self.rows.acks[key] = max(entry.seq, self.rows.acks.get(key, 0))
-            return Written(None)
+            return Written()
         return self._place_event(entry)
 
     def _place_event(self, entry: NewEvent) -> Written:
@@ -116,12 +124,12 @@ class _Placing:
                 self.rows.messages.append(_message(logged, run_id, "assistant", outcome.answer))
         elif entry.status is not None:
             self.rows.outcomes[run_id] = {"run_id": run_id, "status": entry.status}
-        return Written(logged)
+        return Written([logged])
 
     def _place_turn(self, turn: NewTurn) -> Written:
         key, user_key, created_at = turn.address.thread_key, turn.address.user_key, turn.accepted.timestamp
         if (first := self._known.get((user_key, turn.message_id))) is not None:
-            return Written(None, first)
+            return Written(accepted=first)
         rows = self.rows
         if key not in self._last:
             rows.users[user_key] = {
@@ -145,7 +153,7 @@ class _Placing:
                 "thread_key": key,
                 "user_key": user_key,
                 "message_id": turn.message_id,
-                "status": "queued",
+                "status": "queued" if turn.started is None else "running",
                 "accepted_seq": logged.seq,
                 "request": turn.request,
                 "created_at": created_at,
@@ -160,7 +168,8 @@ class _Placing:
                 "created_at": created_at,
                 "last_used_at": created_at,
             }
-        return Written(logged, Accepted(turn.run_id, logged.seq, duplicate=False))
+        started = [] if turn.started is None else [self._log(key, turn.address, turn.started)]
+        return Written([logged, *started], Accepted(turn.run_id, logged.seq, duplicate=False))
 
     def _log(self, key: str, address: ThreadAddress, draft: AnyEvent) -> LoggedEvent:
         self._last[key] = self.rows.last_seqs[key] = seq = self._last.get(key, 0) + 1

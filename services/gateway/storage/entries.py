@@ -24,6 +24,8 @@ class NewTurn:
     """The `message_accepted` event, still without its place in the log."""
     session_id: str | None = None
     """The session that the client named; it is made or marked as used with the message."""
+    started: AnyEvent | None = None
+    """The `agent_started` event of a run that begins at once: both are one commit."""
 
 
 @final

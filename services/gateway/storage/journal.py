@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar, final
 
 import anyio
-from anyio import Event
+from anyio import Event, from_thread
 from anyio.abc import TaskStatus
-from anyio.lowlevel import checkpoint
 from sqlalchemy import Connection
 
 from gateway.errors import BusyError, StorageError
@@ -30,6 +29,7 @@ class _Pending:
     entry: Entry
     done: Event = field(default_factory=Event)
     written: Written | None = None
+    on_placed: Callable[[int], None] | None = None
     before_publish: Callable[[Accepted], None] | None = None
 
 
@@ -108,8 +108,6 @@ class Journal:
                     except (anyio.WouldBlock, anyio.EndOfStream):
                         break
                 await self._commit(batch)
-                # The turns that this batch lets begin put their first events into the next one.
-                await checkpoint()
 
     def close(self, *, grace: float) -> None:
         """Take nothing more. What waits is still written, for up to `grace` seconds."""
@@ -117,19 +115,26 @@ class Journal:
         self._scope.deadline = anyio.current_time() + grace
 
     async def accept(
-        self, turn: NewTurn, *, on_queued: Callable[[], None], before_publish: Callable[[Accepted], None]
+        self,
+        turn: NewTurn,
+        *,
+        on_queued: Callable[[], None],
+        on_placed: Callable[[int], None],
+        before_publish: Callable[[Accepted], None],
     ) -> Accepted:
         """Store a user message with its run and return once that is committed.
 
         Args:
             turn: the message and its run.
             on_queued: called when the turn is in the queue; from then on `before_publish` will be called.
+            on_placed: called with the place of a message that is new, while it is being committed: whatever shows
+                nothing to anyone may begin. Called again when the transaction is tried again.
             before_publish: called when the commit is done and before anyone sees the `message_accepted` event.
 
         Raises:
             BusyError: the database does not take it in time. It may still be stored later: the message id tells.
         """
-        pending = _Pending(turn, before_publish=before_publish)
+        pending = _Pending(turn, on_placed=on_placed, before_publish=before_publish)
         with anyio.move_on_after(self._accept_timeout):
             if not self._failing:
                 await self._put(pending)
@@ -161,27 +166,42 @@ class Journal:
             raise StorageError("the journal is closed") from None
 
     async def _commit(self, batch: Sequence[_Pending]) -> None:
-        entries = [pending.entry for pending in batch]
-        written = await self._write(entries)
+        written = await self._write(batch)
         self._failing = False
-        self._committed += len(entries)
+        self._committed += len(batch)
         self._batches += 1
         for pending, result in zip(batch, written, strict=True):
             pending.written = result
             if pending.before_publish is not None and result.accepted is not None:
                 pending.before_publish(result.accepted)
-            if result.logged is not None:
-                self._publish(result.logged)
+            for logged in result.logged:
+                self._publish(logged)
+            # The batch is remembered until the next one; whose connection it was may be gone long before.
+            pending.on_placed = pending.before_publish = None
             pending.done.set()
 
-    async def _write(self, entries: Sequence[Entry]) -> list[Written]:
+    async def _write(self, batch: Sequence[_Pending]) -> list[Written]:
         delay = _FIRST_RETRY
         number = self._batches + 1
+        entries = [pending.entry for pending in batch]
+
+        def tell(written: Sequence[Written]) -> None:
+            if any(pending.on_placed is not None for pending in batch):
+                from_thread.run_sync(_tell_placed, batch, written)
+
         while True:
             try:
-                return await self._database.run(lambda connection: self._writer.write(connection, number, entries))
+                return await self._database.run(
+                    lambda connection: self._writer.write(connection, number, entries, tell)
+                )
             except StorageError as error:
                 self._failing = True
                 self._log.warning("commit failed, trying again", entries=len(entries), error=str(error))
                 await anyio.sleep(delay)
                 delay = min(2 * delay, _LAST_RETRY)
+
+
+def _tell_placed(batch: Sequence[_Pending], written: Sequence[Written]) -> None:
+    for pending, result in zip(batch, written, strict=True):
+        if pending.on_placed is not None and result.accepted is not None and not result.accepted.duplicate:
+            pending.on_placed(result.accepted.seq)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, final
 
+import anyio
 import msgspec
 
 from chat_protocol.messages import Priority
@@ -88,3 +89,10 @@ class Turn:
     content: str
     seq: int
     """Place of its `message_accepted` event: turns of a thread run in this order."""
+    stored: anyio.Event | None = None
+    """For a turn that begins while its message is being stored: set when it is. Until then nobody may see anything."""
+
+    async def wait_stored(self) -> None:
+        """Return once the message is stored, at once when it is already."""
+        if self.stored is not None and not self.stored.is_set():
+            await self.stored.wait()

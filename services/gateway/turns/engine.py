@@ -69,8 +69,15 @@ class ExecutionEngine:
         self._size = 0
         self._call_ids: set[str] = set()
 
-    async def run(self, conversation: Sequence[dict[str, Any]], emit: Emit) -> EngineResult:
+    async def run(
+        self, conversation: Sequence[dict[str, Any]], emit: Emit, *, may_emit: Callable[[], Awaitable[None]]
+    ) -> EngineResult:
         """Answer the last message of `conversation`, handing every event between the first and the last to `emit`.
+
+        Args:
+            conversation: what was said so far, as the model takes it.
+            emit: takes the events.
+            may_emit: waited for before an event is made. The model is asked in the meantime.
 
         Raises:
             TurnError: the turn cannot end well; the words are for the user.
@@ -89,7 +96,7 @@ class ExecutionEngine:
         try:
             with anyio.fail_after(self._settings.turn_timeout):
                 for _ in range(self._settings.max_steps):
-                    answer = await self._ask(messages, emit)
+                    answer = await self._ask(messages, emit, may_emit)
                     texts.extend(answer.text)
                     end = answer.end or AnswerEnd("stop", Usage())
                     usage = usage + end.usage
@@ -106,9 +113,12 @@ class ExecutionEngine:
             ErrorCode.TURN_LIMIT, f"The turn did not end within {self._settings.max_steps} steps. Ask for less."
         )
 
-    async def _ask(self, messages: Sequence[dict[str, Any]], emit: Emit) -> _Answer:
+    async def _ask(
+        self, messages: Sequence[dict[str, Any]], emit: Emit, may_emit: Callable[[], Awaitable[None]]
+    ) -> _Answer:
         answer = _Answer()
         async with self._model.stream(messages, self._toolbox.describe()) as parts:
+            await may_emit()
             async for part in parts:
                 await self._take(part, answer, emit)
         return answer

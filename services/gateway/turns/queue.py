@@ -1,12 +1,13 @@
 """Which turn runs next: fair between users, by priority within a user, in order within a thread.
 
-    waiting --(room for the user, room in all, thread idle)--> running --> gone
+    arriving --(stored)--> waiting --(room for the user, room in all, thread idle)--> running --> gone
+    arriving --(room and an idle thread from the start)--> running
 
 Users take turns, one run each time round, so that one user with many messages holds up nobody. Of one user's threads
 the one with the most urgent head goes first, then the one that waited longest. A thread runs one turn at a time.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, final
@@ -16,6 +17,7 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from chat_protocol.messages import Priority
 from gateway.errors import BusyError
+from gateway.storage.schema import ThreadAddress
 from gateway.turns.context import Turn
 
 _RANK: Final = {Priority.CONTROL: 0, Priority.HIGH: 1, Priority.NORMAL: 2, Priority.LOW: 3}
@@ -25,9 +27,11 @@ _RETRY_AFTER_MS: Final = 1000
 @dataclass(slots=True)
 class _User:
     threads: dict[str, deque[tuple[int, Turn]]] = field(default_factory=dict)
+    arriving: Counter[str] = field(default_factory=Counter)
+    """Turns that are being stored, by thread: whoever comes later may not begin before them."""
     busy_threads: set[str] = field(default_factory=set)
     held: int = 0
-    """Places taken: reserved and waiting."""
+    """Places taken: arriving and waiting."""
     running: int = 0
 
 
@@ -83,7 +87,10 @@ class TurnQueue:
             self._group = group
             task_status.started()
             self._dispatch()
-            await anyio.sleep_forever()
+            try:
+                await anyio.sleep_forever()
+            finally:
+                self._group = None
 
     def stop(self) -> None:
         """Cancel every turn and end `run`."""
@@ -99,28 +106,48 @@ class TurnQueue:
             self._idle = anyio.Event()
             await self._idle.wait()
 
-    def reserve(self, user_key: str) -> None:
+    def reserve(self, address: ThreadAddress) -> bool:
         """Hold a place for a turn that is about to be stored.
+
+        Returns:
+            Whether it is a place among those that run, so that the turn may `begin`. Otherwise it must be submitted.
 
         Raises:
             BusyError: the user's queue is full.
         """
-        user = self._users.setdefault(user_key, _User())
+        user = self._users.setdefault(address.user_key, _User())
         if user.held >= self._per_user:
             raise BusyError(
                 f"You have {user.held} messages waiting, which is the limit. Wait for one to finish.",
                 retry_after_ms=_RETRY_AFTER_MS,
             )
+        if self._may_begin(user, address.thread_key):
+            self._take_place(user, address.thread_key)
+            return True
         user.held += 1
+        user.arriving[address.thread_key] += 1
+        return False
 
-    def release(self, user_key: str) -> None:
-        """Give back a place for which no turn will come."""
-        self._users[user_key].held -= 1
-        self._forget_if_empty(user_key)
+    def release(self, address: ThreadAddress, *, begins: bool) -> None:
+        """Give back a place for which no turn will come; `begins` as `reserve` returned it."""
+        if begins:
+            self._leave_place(address)
+            return
+        self._arrived(address)
+        self._users[address.user_key].held -= 1
+        self._forget_if_empty(address.user_key)
+
+    def begin(self, turn: Turn) -> None:
+        """Run a turn in the running place that was reserved for it."""
+        if self._group is not None:
+            self._group.start_soon(self._run_one, turn)
 
     def adopt(self, turn: Turn) -> None:
         """Take a turn that was accepted before a restart, whether there is room or not."""
-        self._users.setdefault(turn.context.address.user_key, _User()).held += 1
+        address = turn.context.address
+        user = self._users.setdefault(address.user_key, _User())
+        user.held += 1
+        user.arriving[address.thread_key] += 1
         self.submit(turn)
 
     def withdraw(self, user_key: str, run_id: str) -> Turn | None:
@@ -144,6 +171,7 @@ class TurnQueue:
         """Put a turn into the place that was reserved for it. Turns of a thread come in the order they shall run."""
         address = turn.context.address
         user = self._users[address.user_key]
+        self._arrived(address)
         self._arrivals += 1
         user.threads.setdefault(address.thread_key, deque()).append((self._arrivals, turn))
         if address.user_key not in self._order:
@@ -187,24 +215,46 @@ class TurnQueue:
     def _start(self, user_key: str, turn: Turn) -> None:
         user = self._users[user_key]
         user.held -= 1
-        user.running += 1
-        user.busy_threads.add(turn.context.address.thread_key)
-        self._running += 1
-        if self._group is not None:
-            self._group.start_soon(self._run_one, user_key, turn)
+        self._take_place(user, turn.context.address.thread_key)
+        self.begin(turn)
 
-    async def _run_one(self, user_key: str, turn: Turn) -> None:
+    def _may_begin(self, user: _User, thread_key: str) -> bool:
+        return (
+            self._group is not None
+            and not self._closed
+            and self._running < self._limit
+            and user.running < self._running_per_user
+            and thread_key not in user.busy_threads
+            and thread_key not in user.threads
+            and thread_key not in user.arriving
+        )
+
+    def _take_place(self, user: _User, thread_key: str) -> None:
+        user.running += 1
+        user.busy_threads.add(thread_key)
+        self._running += 1
+
+    def _leave_place(self, address: ThreadAddress) -> None:
+        user = self._users[address.user_key]
+        user.running -= 1
+        user.busy_threads.discard(address.thread_key)
+        self._running -= 1
+        self._forget_if_empty(address.user_key)
+        if not self._running:
+            self._idle.set()
+        self._dispatch()
+
+    def _arrived(self, address: ThreadAddress) -> None:
+        arriving = self._users[address.user_key].arriving
+        arriving[address.thread_key] -= 1
+        if not arriving[address.thread_key]:
+            del arriving[address.thread_key]
+
+    async def _run_one(self, turn: Turn) -> None:
         try:
             await self._run_turn(turn)
         finally:
-            user = self._users[user_key]
-            user.running -= 1
-            user.busy_threads.discard(turn.context.address.thread_key)
-            self._running -= 1
-            self._forget_if_empty(user_key)
-            if not self._running:
-                self._idle.set()
-            self._dispatch()
+            self._leave_place(turn.context.address)
 
     def _forget_if_empty(self, user_key: str) -> None:
         user = self._users[user_key]

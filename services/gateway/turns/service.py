@@ -20,6 +20,7 @@ from gateway.turns.context import Turn, UserExecutionContext
 from gateway.turns.engine import ExecutionEngine, ExecutionEngineFactory
 from gateway.turns.events import RunEvents
 from gateway.turns.queue import TurnQueue
+from gateway.turns.turnstile import Turnstile
 
 _INTERNAL = "Something went wrong here. Send the message again; if it happens again, tell the operator the run id."
 
@@ -27,6 +28,8 @@ _INTERNAL = "Something went wrong here. Send the message again; if it happens ag
 class _Ending(Enum):
     CANCELLED = auto()
     INTERRUPTED = auto()
+    UNWANTED = auto()
+    """The message turned out to be known already: its run is another one, and of this one nobody hears."""
 
 
 _ENDINGS: Final[dict[_Ending, tuple[ErrorCode, RunStatus, str]]] = {
@@ -61,12 +64,14 @@ class MessageHandlerService:
         engines: ExecutionEngineFactory,
         ids: IdGenerator,
         settings: Settings,
+        turnstile: Turnstile,
     ) -> None:
         self._journal = journal
         self._history = history
         self._engines = engines
         self._ids = ids
         self._settings = settings
+        self._turnstile = turnstile
         self._log = get_logger("gateway.turns")
         self._running: dict[str, _Running] = {}
         self.draining = False
@@ -83,6 +88,9 @@ class MessageHandlerService:
     ) -> Accepted:
         """Store the message and queue its turn. The `message_accepted` event is published with it.
 
+        A turn for which there is room begins while the message is being stored: it asks the model, and nobody sees
+        anything of it before the commit, which holds its `agent_started`, too.
+
         Args:
             context: whose message it is.
             content: the user's words.
@@ -93,25 +101,38 @@ class MessageHandlerService:
         """
         if self.draining:
             raise BusyError("The gateway is shutting down. Reconnect and send the message again.", retry_after_ms=1000)
-        user_key = context.address.user_key
-        self.queue.reserve(user_key)
+        address, events = context.address, RunEvents(context, self._ids)
+        begins = self.queue.reserve(address)
+        stored = anyio.Event()
+        under_way: _Running | None = None
+
+        def begin(seq: int) -> None:
+            nonlocal under_way
+            if begins and under_way is None:
+                under_way = self._running[context.run_id] = _Running(address.user_key)
+                self.queue.begin(Turn(context, content, seq, stored))
 
         def settle(accepted: Accepted) -> None:
             # Called at the commit, even when nobody waits for it any more: what is stored will run.
             before_publish(accepted)
-            if accepted.duplicate:
-                self.queue.release(user_key)
+            if not accepted.duplicate:
+                stored.set()
+                if not begins:
+                    self.queue.submit(Turn(context, content, accepted.seq))
+            elif under_way is not None:
+                under_way.stop(_Ending.UNWANTED)
             else:
-                self.queue.submit(Turn(context, content, accepted.seq))
+                self.queue.release(address, begins=begins)
 
         turn = NewTurn(
-            address=context.address,
+            address=address,
             run_id=context.run_id,
             message_id=context.message_id,
             content=content,
             request=context.to_json(),
-            accepted=RunEvents(context, self._ids).accepted(),
+            accepted=events.accepted(),
             session_id=context.session_id,
+            started=events.started() if begins else None,
         )
         queued = False
 
@@ -120,10 +141,10 @@ class MessageHandlerService:
             queued = True
 
         try:
-            return await self._journal.accept(turn, before_publish=settle, on_queued=mark_queued)
+            return await self._journal.accept(turn, on_queued=mark_queued, on_placed=begin, before_publish=settle)
         finally:
             if not queued:
-                self.queue.release(user_key)
+                self.queue.release(address, begins=begins)
 
     async def recover(self) -> None:
         """After a restart: end the runs that were under way with `interrupted`, queue those that had not begun.
@@ -178,13 +199,14 @@ class MessageHandlerService:
     async def _run(self, turn: Turn) -> None:
         context = turn.context
         engine, events = self._engines.create(context)
-        running = self._running[context.run_id] = _Running(context.address.user_key)
+        running = self._running.setdefault(context.run_id, _Running(context.address.user_key))
         try:
             with running.scope:
+                await self._turnstile.enter()
                 await self._run_engine(turn, engine, events)
         finally:
             del self._running[context.run_id]
-        if running.scope.cancelled_caught:
+        if running.scope.cancelled_caught and running.ending is not _Ending.UNWANTED:
             await self._end(context, events, running.ending)
 
     async def _run_engine(self, turn: Turn, engine: ExecutionEngine, events: RunEvents) -> None:
@@ -193,10 +215,14 @@ class MessageHandlerService:
         async def emit(event: AnyEvent) -> None:
             await self._journal.append(NewEvent(context.address, event))
 
-        await self._journal.append(NewEvent(context.address, events.started(), status="running"))
+        if turn.stored is None:
+            await self._journal.append(NewEvent(context.address, events.started(), status="running"))
         try:
-            conversation = await self._conversation(turn)
-            result = await engine.run(conversation, emit)
+            try:
+                conversation = await self._conversation(turn)
+                result = await engine.run(conversation, emit, may_emit=turn.wait_stored)
+            finally:
+                await turn.wait_stored()
         except TurnError as error:
             await self._fail(context, events, error.code, error.text, retryable=error.retryable)
         except StorageError:

@@ -52,6 +52,7 @@ class Desk:
         self.database = database
         self.published: list[LoggedEvent] = []
         self.accepted: list[Accepted] = []
+        self.placed: list[int] = []
         self.history = History(database.database)
         self.journal = Journal(
             database,
@@ -67,7 +68,9 @@ class Desk:
         run_id = f"run-{message_id}"
         event = MessageAccepted(id=f"e-{message_id}", timestamp=timestamp, run_id=run_id, payload=payload)
         turn = NewTurn(TALK, run_id, message_id, "words", "{}", event, session_id)
-        return await self.journal.accept(turn, on_queued=lambda: None, before_publish=self.accepted.append)
+        return await self.journal.accept(
+            turn, on_queued=lambda: None, on_placed=self.placed.append, before_publish=self.accepted.append
+        )
 
     def piece(self, text: str) -> NewEvent:
         payload = PartialResultPayload(text=text)

@@ -1,4 +1,4 @@
-"""The line in front of the model: one a round, in order, and whoever gives up holds up nobody."""
+"""The line of the turns: one step a round, in order, and whoever gives up holds up nobody."""
 
 from collections import Counter
 
@@ -6,7 +6,7 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from gateway.model.turnstile import Turnstile
+from gateway.turns.turnstile import Turnstile
 
 pytestmark = pytest.mark.anyio
 

@@ -1,9 +1,9 @@
-"""Keeps the event loop's rounds short when hundreds of turns want to ask the model at once.
+"""Keeps the event loop's rounds short when hundreds of turns have something to do at once.
 
-Preparing a request is the longest piece of work of a turn that nothing can come between. Whoever accepts messages,
-sends events or answers pings has to wait for all such pieces in the same round of the event loop. So one request is
-prepared in each round, and the others stand in line: under load, turns take as long as they would anyway, and what is
-short stays short.
+A step of a turn is its beginning, a question to the model, or a piece of an answer that has come. Whoever accepts
+messages, sends events or answers pings has to wait for all steps in the same round of the event loop. So one step is
+made in each round, and the others stand in line: under load, turns take as long as they would anyway, and what is short
+stays short. New messages are accepted and told of at once, however many turns are under way.
 """
 
 from collections import deque
