@@ -41,7 +41,7 @@ class UserMessage(ClientMessage, frozen=True, kw_only=True, tag="user_message"):
     thread_id: Identifier | None = None
     """The conversation. The gateway makes a new one when it is left out."""
     message_id: Identifier | None = None
-    """Idempotency key: sent twice, the turn runs once."""
+    """Idempotency key among all messages of the user, whatever the thread: sent twice, the turn runs once."""
     priority: Priority = Priority.NORMAL
     enable_thinking: bool = True
 

@@ -3,8 +3,11 @@
 Asynchronous drivers exist for asyncio only; a thread serves both backends.
 """
 
+import os
+import socket
+import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Self, TypeVar, final
@@ -13,7 +16,7 @@ import anyio
 import psycopg
 from anyio import CapacityLimiter, to_thread
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DisconnectionError, StatementError
 
 from gateway.errors import SettingsError, StorageError
 
@@ -45,6 +48,9 @@ class Database:
     def __init__(self, engine: Engine, threads: int) -> None:
         self._engine = engine
         self._limiter = CapacityLimiter(threads)
+        self._in_use: set[Any] = set()
+        event.listen(engine, "checkout", lambda connection, _record, _proxy: self._in_use.add(connection))
+        event.listen(engine, "checkin", lambda connection, _record: self._in_use.discard(connection))
 
     @classmethod
     @asynccontextmanager
@@ -75,16 +81,34 @@ class Database:
         """Reach the database once. Raises StorageError when that fails."""
         await self.run(lambda connection: connection.exec_driver_sql("SELECT 1").scalar_one())
 
+    def break_off(self) -> None:
+        """Break the connections in use: who waits for a server that has fallen silent gets a StorageError now."""
+        for connection in tuple(self._in_use):
+            if isinstance(connection, psycopg.Connection):
+                # It may be closed by its own thread at this very moment.
+                with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as same:
+                    same.shutdown(socket.SHUT_RDWR)
+
     def _transact(self, work: Callable[[Connection], T]) -> T:
         try:
             with self._engine.begin() as connection:
                 return work(connection)
-        except SQLAlchemyError as error:
+        except StorageError:
+            raise
+        except Exception as error:
+            cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
             # Only the kind of error: its text holds the parameters, which are what users wrote.
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            raise StorageError(f"the database failed ({type(cause).__name__})") from error
-        except psycopg.Error as error:
-            raise StorageError(f"the database failed ({type(error).__name__})") from error
+            raise StorageError(f"the database failed ({type(cause).__name__})", refused=_is_refusal(cause)) from error
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether it is about what was to be written, and not about whether the database can be reached."""
+    if isinstance(error, psycopg.Error):
+        return isinstance(error, psycopg.DataError | psycopg.IntegrityError)
+    if isinstance(error, sqlite3.Error):
+        return isinstance(error, sqlite3.DataError | sqlite3.IntegrityError)
+    # A value that the driver or an encoder has no form for never gets as far as the database.
+    return isinstance(error, ArithmeticError | LookupError | TypeError | ValueError | RecursionError)
 
 
 def _make_engine(url: str, threads: int) -> Engine:

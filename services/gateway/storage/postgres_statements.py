@@ -33,7 +33,8 @@ def _update(table: Table, key: str, columns: Sequence[str], *, condition: str = 
 
 
 _KNOWN_TURNS: Final = (
-    "SELECT user_key, message_id, run_id, accepted_seq FROM runs WHERE message_id = ANY(%s) AND user_key = ANY(%s)"
+    "SELECT runs.user_key, message_id, run_id, thread_id, accepted_seq FROM runs JOIN threads USING (thread_key)"
+    " WHERE message_id = ANY(%s) AND runs.user_key = ANY(%s)"
 )
 # Locked in one order, so that two instances which write to the same threads never wait for each other in a ring.
 _LAST_SEQS: Final = "SELECT thread_key, last_seq FROM threads WHERE thread_key = ANY(%s) ORDER BY thread_key FOR UPDATE"
@@ -70,8 +71,8 @@ class PostgresStatements:
             found = driver.execute(_KNOWN_TURNS, (message_ids, user_keys)) if turns else None
             places = driver.execute(_LAST_SEQS, (list(thread_keys),))
         known = {
-            (user_key, message_id): Accepted(run_id, seq, duplicate=True)
-            for user_key, message_id, run_id, seq in (found.fetchall() if found is not None else ())
+            (user_key, message_id): Accepted(run_id, thread_id, seq, duplicate=True)
+            for user_key, message_id, run_id, thread_id, seq in (found.fetchall() if found is not None else ())
         }
         return known, dict(places.fetchall())
 

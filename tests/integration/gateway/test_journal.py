@@ -3,14 +3,14 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import pytest
 from sqlalchemy import Connection
 
 from chat_protocol.events import MessageAccepted, MessageAcceptedPayload, PartialResult, PartialResultPayload
-from gateway.errors import BusyError, StorageError
+from gateway.errors import BusyError, RequestError, StorageError
 from gateway.ids import IdGenerator
 from gateway.storage.batch import BatchWriter
 from gateway.storage.database import Database
@@ -33,8 +33,12 @@ class Unreliable:
         self.database = database
         self.fail_before = 0
         self.lose_answers = 0
+        self.silent: anyio.Event | None = None
+        """Set in the middle of a silence: transactions wait for its end."""
 
     async def run(self, work: Callable[[Connection], T]) -> T:
+        if self.silent is not None:
+            await self.silent.wait()
         if self.fail_before:
             self.fail_before -= 1
             raise StorageError("not there")
@@ -44,6 +48,37 @@ class Unreliable:
             raise StorageError("the connection broke while the commit was answered")
         return result
 
+    def break_off(self) -> None:
+        if self.silent is not None:
+            self.silent.set()
+
+
+class Message:
+    """A user message, and what the journal says about it, in order."""
+
+    def __init__(self) -> None:
+        self.placed_at: list[int] = []
+        self.news: list[Accepted | RequestError] = []
+        self.over = anyio.Event()
+        self.told = anyio.Event()
+
+    def placed(self, seq: int) -> None:
+        self.placed_at.append(seq)
+
+    def late(self, error: BusyError) -> None:
+        self.news.append(error)
+        self.told.set()
+
+    def stored(self, accepted: Accepted) -> None:
+        self.news.append(accepted)
+        self.told.set()
+        self.over.set()
+
+    def dropped(self, error: RequestError) -> None:
+        self.news.append(error)
+        self.told.set()
+        self.over.set()
+
 
 class Desk:
     """A journal with everything that it published."""
@@ -52,7 +87,6 @@ class Desk:
         self.database = database
         self.published: list[LoggedEvent] = []
         self.accepted: list[Accepted] = []
-        self.placed: list[int] = []
         self.history = History(database.database)
         self.journal = Journal(
             database,
@@ -63,14 +97,24 @@ class Desk:
             accept_timeout=accept_timeout,
         )
 
-    async def accept(self, message_id: str, *, session_id: str | None = None, timestamp: str = "t") -> Accepted:
+    async def accept(self, message_id: str, **fields: Any) -> Accepted:
+        """Send a message and wait for the news. Raises it when it is bad."""
+        message = self.send(message_id, **fields)
+        await message.told.wait()
+        if isinstance(news := message.news[0], RequestError):
+            raise news
+        self.accepted.append(news)
+        return news
+
+    def send(
+        self, message_id: str, *, session_id: str | None = None, timestamp: str = "t", content: str = "words"
+    ) -> Message:
         payload = MessageAcceptedPayload(message_id=message_id)
         run_id = f"run-{message_id}"
         event = MessageAccepted(id=f"e-{message_id}", timestamp=timestamp, run_id=run_id, payload=payload)
-        turn = NewTurn(TALK, run_id, message_id, "words", "{}", event, session_id)
-        return await self.journal.accept(
-            turn, on_queued=lambda: None, on_placed=self.placed.append, before_publish=self.accepted.append
-        )
+        message = Message()
+        self.journal.accept(NewTurn(TALK, run_id, message_id, content, "{}", event, session_id), message)
+        return message
 
     def piece(self, text: str) -> NewEvent:
         payload = PartialResultPayload(text=text)
@@ -88,7 +132,8 @@ async def open_desk(folder: Path, *, queue_size: int = 100, accept_timeout: floa
             try:
                 yield desk
             finally:
-                desk.journal.close(grace=5)
+                desk.journal.give_up_after(5)
+                desk.journal.close()
 
 
 async def test_events_are_published_in_order_after_their_commit(tmp_path: Path) -> None:

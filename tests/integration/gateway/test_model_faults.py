@@ -173,7 +173,7 @@ async def test_calls_under_one_id_are_told_apart_and_the_model_is_answered_under
         running_gateway(make_settings(tmp_path, llm.openai_url, max_steps=3)) as gateway,
     ):
         events = await one_turn(gateway, QUESTION)
-        asked = msgspec.json.decode(llm.requests()[-1].body)["messages"]
+        asked = msgspec.json.decode(llm.requests()[-1].body or b"")["messages"]
     begun = [event["payload"]["tool_call_id"] for event in events if event["type"] == "tool_executing"]
     ended = [event["payload"]["tool_call_id"] for event in events if event["type"] == "tool_completed"]
     told = [message["tool_call_id"] for message in asked if message["role"] == "tool"]
