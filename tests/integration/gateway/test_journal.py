@@ -1,4 +1,4 @@
-"""The event log by group commit, against a real SQLite file and a database that fails on request."""
+"""The event log by group commit, against real databases that fail on request."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -7,18 +7,24 @@ from typing import Any, TypeVar
 
 import anyio
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
-from chat_protocol.events import MessageAccepted, MessageAcceptedPayload, PartialResult, PartialResultPayload
+from chat_protocol.events import (
+    MessageAccepted,
+    MessageAcceptedPayload,
+    PartialResult,
+    PartialResultPayload,
+    Usage,
+)
 from gateway.errors import BusyError, RequestError, StorageError
 from gateway.ids import IdGenerator
 from gateway.storage.batch import BatchWriter
 from gateway.storage.database import Database
-from gateway.storage.entries import Accepted, LoggedEvent, NewEvent, NewTurn
+from gateway.storage.entries import Accepted, LoggedEvent, NewEvent, NewTurn, RunOutcome
 from gateway.storage.history import History, StoredSession
 from gateway.storage.journal import Journal
 from gateway.storage.migrating import migrate, open_log
-from gateway.storage.schema import ThreadAddress
+from gateway.storage.schema import ThreadAddress, runs
 
 pytestmark = pytest.mark.anyio
 
@@ -83,7 +89,15 @@ class Message:
 class Desk:
     """A journal with everything that it published."""
 
-    def __init__(self, database: Unreliable, epoch: str, *, queue_size: int, accept_timeout: float) -> None:
+    def __init__(
+        self,
+        database: Unreliable,
+        epoch: str,
+        *,
+        queue_size: int,
+        accept_timeout: float,
+        publish: Callable[[LoggedEvent], None] | None,
+    ) -> None:
         self.database = database
         self.published: list[LoggedEvent] = []
         self.accepted: list[Accepted] = []
@@ -91,7 +105,7 @@ class Desk:
         self.journal = Journal(
             database,
             BatchWriter(epoch, IdGenerator().writer()),
-            self.published.append,
+            publish or self.published.append,
             queue_size=queue_size,
             batch_size=100,
             accept_timeout=accept_timeout,
@@ -107,26 +121,54 @@ class Desk:
         return news
 
     def send(
-        self, message_id: str, *, session_id: str | None = None, timestamp: str = "t", content: str = "words"
+        self,
+        message_id: str,
+        *,
+        address: ThreadAddress = TALK,
+        session_id: str | None = None,
+        timestamp: str = "t",
+        content: str = "words",
     ) -> Message:
         payload = MessageAcceptedPayload(message_id=message_id)
         run_id = f"run-{message_id}"
         event = MessageAccepted(id=f"e-{message_id}", timestamp=timestamp, run_id=run_id, payload=payload)
         message = Message()
-        self.journal.accept(NewTurn(TALK, run_id, message_id, content, "{}", event, session_id), message)
+        self.journal.accept(NewTurn(address, run_id, message_id, content, "{}", event, session_id), message)
         return message
 
-    def piece(self, text: str) -> NewEvent:
+    def piece(self, text: str, *, tokens: int | None = None) -> NewEvent:
+        """An event; with a count of tokens the one that ends a run."""
         payload = PartialResultPayload(text=text)
-        return NewEvent(TALK, PartialResult(id="e", timestamp="t", run_id="run-m", payload=payload))
+        event = PartialResult(id="e", timestamp="t", run_id="run-m", payload=payload)
+        outcome = None if tokens is None else RunOutcome("completed", usage=Usage(input_tokens=tokens))
+        return NewEvent(TALK, event, outcome=outcome)
+
+    def silence(self) -> anyio.Event:
+        """Have the database say nothing until the event is set. What comes meanwhile is a batch, but for the first."""
+        self.database.silent = anyio.Event()
+        return self.database.silent
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'log.sqlite3'}"
+    return str(request.getfixturevalue("postgres_url"))
 
 
 @asynccontextmanager
-async def open_desk(folder: Path, *, queue_size: int = 100, accept_timeout: float = 20) -> AsyncIterator[Desk]:
-    async with Database.open(f"sqlite:///{folder / 'log.sqlite3'}", threads=2) as database:
+async def open_desk(
+    where: Path | str,
+    *,
+    queue_size: int = 100,
+    accept_timeout: float = 20,
+    publish: Callable[[LoggedEvent], None] | None = None,
+) -> AsyncIterator[Desk]:
+    url = where if isinstance(where, str) else f"sqlite:///{where / 'log.sqlite3'}"
+    async with Database.open(url, threads=2) as database:
         await migrate(database)
         epoch = await open_log(database, IdGenerator())
-        desk = Desk(Unreliable(database), epoch, queue_size=queue_size, accept_timeout=accept_timeout)
+        desk = Desk(Unreliable(database), epoch, queue_size=queue_size, accept_timeout=accept_timeout, publish=publish)
         async with anyio.create_task_group() as group:
             await group.start(desk.journal.run)
             try:
@@ -235,3 +277,123 @@ async def test_a_full_queue_holds_its_writers_back(tmp_path: Path) -> None:
         desk.database.fail_before = 0
     assert scope.cancelled_caught
     assert waiting == 5
+
+
+async def test_a_large_count_of_tokens_is_stored(database_url: str) -> None:
+    async with open_desk(database_url) as desk:
+        await desk.accept("m")
+        await desk.journal.append_and_wait(desk.piece("end", tokens=2**53))
+        query = select(runs.c.input_tokens)
+        stored = await desk.database.database.run(lambda connection: connection.execute(query).scalar())
+    assert stored == 2**53
+
+
+async def test_an_entry_that_the_database_refuses_is_dropped_and_the_rest_of_its_batch_is_stored(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused: list[str] = []
+    failed: list[StorageError] = []
+
+    async def end_with_too_many_tokens(desk: Desk) -> None:
+        with pytest.raises(StorageError) as caught:
+            await desk.journal.append_and_wait(desk.piece("canary", tokens=2**70))
+        failed.append(caught.value)
+
+    async with open_desk(database_url) as desk:
+        await desk.accept("m")
+        silence = desk.silence()
+        async with anyio.create_task_group() as group:
+            for number in range(5):
+                await desk.journal.append(desk.piece(str(number)))
+            group.start_soon(end_with_too_many_tokens, desk)
+            await anyio.wait_all_tasks_blocked()
+            bad_event = desk.piece("canary", tokens=2**71)
+            await desk.journal.append(bad_event, on_refused=lambda: refused.append("event"))
+            bad_message = desk.send("bad", content="canary \ud800")
+            good_message = desk.send("good")
+            for number in range(5, 9):
+                await desk.journal.append(desk.piece(str(number)))
+            silence.set()
+        await desk.journal.append_and_wait(desk.piece("last"))
+        statistics = desk.journal.statistics
+        stored = await desk.history.get_frames(TALK.thread_key, after_seq=0, limit=100)
+    assert [error.refused for error in failed] == [True]
+    assert refused == ["event"]
+    assert [str(news.code) for news in bad_message.news if isinstance(news, RequestError)] == ["internal_error"]
+    assert [isinstance(news, Accepted) for news in good_message.news] == [True]
+    assert [seq for seq, _ in stored] == list(range(1, 13))
+    assert [frame for _, frame in stored] == [logged.frame for logged in desk.published]
+    assert not statistics.failing
+    assert "refused" in caplog.text
+    assert "canary" not in caplog.text
+
+
+async def test_a_message_that_is_not_taken_in_time_is_withdrawn_and_one_that_is_may_be_stored_yet(
+    tmp_path: Path,
+) -> None:
+    async with open_desk(tmp_path, accept_timeout=0.1) as desk:
+        silence = desk.silence()
+        taken = desk.send("taken")
+        await anyio.wait_all_tasks_blocked()
+        waiting = desk.send("waiting")
+        await waiting.over.wait()
+        told_by_then = [type(news) for news in (*taken.news, *waiting.news)]
+        silence.set()
+        await taken.over.wait()
+        again = await desk.accept("waiting")
+        messages = await desk.history.get_history(TALK)
+    assert told_by_then == [BusyError, BusyError]
+    assert [type(news) for news in taken.news] == [BusyError, Accepted]
+    assert [type(news) for news in waiting.news] == [BusyError]
+    assert not again.duplicate
+    assert [message.message_id for message in messages] == ["taken", "waiting"]
+
+
+async def test_a_known_message_is_answered_with_the_thread_of_its_first_arrival(database_url: str) -> None:
+    async with open_desk(database_url) as desk:
+        first = await desk.accept("m")
+        again = await desk.accept("m", address=TALK._replace(thread_id="elsewhere"))
+        elsewhere = await desk.history.get(TALK._replace(thread_id="elsewhere"))
+    assert (first.duplicate, again.duplicate) == (False, True)
+    assert (again.thread_id, again.run_id, again.seq) == (TALK.thread_id, first.run_id, first.seq)
+    assert elsewhere is None
+
+
+async def test_whoever_waits_is_told_when_the_journal_gives_up(tmp_path: Path) -> None:
+    async with open_desk(tmp_path) as desk:
+        await desk.accept("m")
+        desk.database.fail_before = 1_000_000
+        message = desk.send("n")
+        with anyio.fail_after(10):
+            async with anyio.create_task_group() as group:
+                for _ in range(150):
+                    group.start_soon(expect_closed, desk)
+                await anyio.wait_all_tasks_blocked()
+                desk.journal.give_up_after(0.1)
+    assert [type(news) for news in message.news] == [BusyError]
+
+
+async def expect_closed(desk: Desk) -> None:
+    with pytest.raises(StorageError, match="closed"):
+        await desk.journal.append_and_wait(desk.piece("a"))
+
+
+async def test_a_fault_of_the_journal_ends_everybodys_wait(tmp_path: Path) -> None:
+    def publish(logged: LoggedEvent) -> None:
+        raise ZeroDivisionError(logged.seq)
+
+    message: Message | None = None
+    try:
+        async with open_desk(tmp_path, publish=publish) as desk:
+            silence = desk.silence()
+            message = desk.send("m")
+            await anyio.wait_all_tasks_blocked()
+            async with anyio.create_task_group() as group:
+                group.start_soon(expect_closed, desk)
+                await anyio.wait_all_tasks_blocked()
+                silence.set()
+    except BaseExceptionGroup as error:
+        faults, others = error.split(ZeroDivisionError)
+    assert (faults is not None, others) == (True, None)
+    assert message is not None
+    assert isinstance(message.news[0], Accepted)
