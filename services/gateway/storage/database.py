@@ -75,7 +75,7 @@ class Database:
         Raises:
             StorageError: the database refused or could not be reached; nothing was committed.
         """
-        return await to_thread.run_sync(self._transact, work, limiter=self._limiter)
+        return await to_thread.run_sync(self.transact, work, limiter=self._limiter)
 
     async def check(self) -> None:
         """Reach the database once. Raises StorageError when that fails."""
@@ -89,7 +89,8 @@ class Database:
                 with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as same:
                     same.shutdown(socket.SHUT_RDWR)
 
-    def _transact(self, work: Callable[[Connection], T]) -> T:
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction in this thread. Raises as `run` does."""
         try:
             with self._engine.begin() as connection:
                 return work(connection)
@@ -132,6 +133,7 @@ def _make_engine(url: str, threads: int) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
     else:
         _ask_after_idling(engine)
+        event.listen(engine, "checkin", _restore_autocommit)
     return engine
 
 
@@ -151,6 +153,12 @@ def _ask_after_idling(engine: Engine) -> None:
 
     event.listen(engine, "checkin", note_use)
     event.listen(engine, "checkout", ask)
+
+
+def _restore_autocommit(connection: "psycopg.Connection[Any] | None", _record: Any) -> None:
+    # A user of the connection that begins its transactions itself leaves it so.
+    if connection is not None and not connection.closed and connection.autocommit:
+        connection.autocommit = False
 
 
 def _set_up_sqlite(connection: Any, _record: Any) -> None:

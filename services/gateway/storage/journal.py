@@ -1,24 +1,32 @@
-"""The event log by group commit: one writer drains a bounded queue, one transaction per batch.
+"""The event log by group commit: one thread drains a bounded queue, one transaction per batch.
 
 Nothing is published before it is committed. So whatever a client has seen is in the database, whenever the process
 ends, and a replay from the log is the stream that the client would have seen.
 
-An entry goes one of these ways:
+    event loop   accept, append -> queue                   publish, a few in each round
+    thread                         queue -> transaction -> results
 
-    waiting --(the writer takes it)--> taken --(commit)--> stored
+The thread goes from one transaction to the next without waiting for the event loop, which under load has other things
+to do. Turns that begin with their message come first, in the queue and among the results: of their threads nothing
+else is on its way. An entry goes one of these ways:
+
+    waiting --(the thread takes it)--> taken --(commit)--> stored
     waiting --(a user message whose time is over)--> dropped
-    taken --(the database is not there)--> taken, and tried again until it is
-    taken --(the database refuses it, also on its own)--> dropped, and the rest of its batch is stored
+    taken --(the database is not there)--> taken, and tried again
+    taken --(the database refuses it, also on its own)--> dropped, while the rest of its batch is stored
+    waiting, taken --(the time of `give_up_after` is over, or the journal has a fault)--> dropped
 """
 
+import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar, final
 
 import anyio
-from anyio import Event, from_thread
+from anyio import CapacityLimiter, Event, to_thread
 from anyio.abc import TaskStatus
+from anyio.lowlevel import checkpoint
 from sqlalchemy import Connection
 
 from chat_protocol.events import ErrorCode
@@ -26,13 +34,16 @@ from gateway.errors import BusyError, RequestError, StorageError
 from gateway.logs import get_logger
 from gateway.storage.batch import BatchWriter, Entry, Written
 from gateway.storage.entries import Accepted, LoggedEvent, NewAck, NewEvent, NewTurn
+from gateway.storage.lanes import Lanes
+from gateway.storage.posting import Post, poster
 
 T = TypeVar("T")
 
 _FIRST_RETRY: Final = 0.05
 _LAST_RETRY: Final = 1.0
-_REFUSALS: Final = 3
-"""Refusals of one entry on its own before it is given up: two instances that write the same row meet only once."""
+_A_FEW: Final = 32
+"""Entries published in one round of the event loop, so that the round stays short."""
+_BREAK_OFF_SECONDS: Final = 0.1
 
 
 class Arrival(Protocol):
@@ -58,19 +69,20 @@ class Arrival(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Pending:
     entry: Entry
     arrival: Arrival | None = None
+    urgent: bool = False
     due: float = 0.0
     """When an arrival becomes late."""
-    taken: bool = False
-    over: bool = False
-    """Stored or dropped."""
     waiter: Event | None = None
     on_refused: Callable[[], None] | None = None
+    written: Written | None = None
     error: StorageError | None = None
     """Why it was dropped."""
+    over: bool = False
+    """Stored or dropped, and whoever waits for it told."""
 
 
 @final
@@ -79,7 +91,7 @@ class JournalStatistics:
     """What the journal is doing now."""
 
     waiting: int
-    """Entries that wait for a transaction."""
+    """Entries that wait for a transaction, or for its end."""
     committed: int
     """Entries committed since the start."""
     batches: int
@@ -91,8 +103,8 @@ class JournalStatistics:
 class Transactor(Protocol):
     """What a journal needs of a database."""
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in one transaction. Raises StorageError when it failed, or may have."""
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """Run `work` in one transaction, in this thread. Raises StorageError when it failed, or may have."""
         ...
 
     def break_off(self) -> None:
@@ -109,7 +121,7 @@ class Journal:
         writer: writes one batch.
         publish: called on the event loop with the events of each committed batch, in order.
         queue_size: most entries that may wait; `append` waits beyond that.
-        batch_size: most entries in one transaction.
+        batch_size: most entries in one transaction, turns that begin not counted.
         accept_timeout: seconds a user message waits for its commit.
     """
 
@@ -126,50 +138,59 @@ class Journal:
         self._database = database
         self._writer = writer
         self._publish = publish
-        self._batch_size = batch_size
         self._accept_timeout = accept_timeout
-        self._send, self._receive = anyio.create_memory_object_stream[_Pending](queue_size)
-        self._log = get_logger("gateway.journal")
+        self._queue = Lanes[_Pending](batch_size)
+        self._queue_size = queue_size
+        self._room = anyio.Semaphore(queue_size, fast_acquire=True)
+        self._batch: Sequence[_Pending] = ()
+        """What the thread has taken last."""
+        self._results: deque[_Pending] = deque()
+        self._urgent_results: deque[_Pending] = deque()
+        self._publishing = False
+        self._fault: Exception | None = None
+        """What ended the publishing."""
         self._arriving: deque[_Pending] = deque()
-        """User messages that nobody was told anything about yet, the one that is due first at the left."""
+        """User messages whose time is not over yet, the one that is due first at the left."""
+        self._patience = anyio.CancelScope()
+        self._log = get_logger("gateway.journal")
         self._number = 0
         self._committed = 0
         self._batches = 0
         self._failing = False
-        self._writing = False
-        self._scope = anyio.CancelScope(shield=True)
 
     @property
     def statistics(self) -> JournalStatistics:
-        waiting = self._send.statistics().current_buffer_used
-        return JournalStatistics(waiting, self._committed, self._batches, self._failing)
+        return JournalStatistics(self._queue_size - self._room.value, self._committed, self._batches, self._failing)
 
     async def run(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Write until `close` was called and the queue is empty, or until the time of `give_up_after` is over.
 
         Cancellation alone does not stop it. Whatever is not stored by then is dropped, and whoever waits for it told.
         """
+        post = poster()
         task_status.started()
-        batch: list[_Pending] = []
-        with self._receive, self._scope:
+        with anyio.CancelScope(shield=True):
             try:
                 async with anyio.create_task_group() as group:
-                    group.start_soon(self._watch_arrivals)
-                    async for first in self._receive:
-                        batch = [*self._take(first)]
-                        if batch:
-                            await self._commit(batch)
+                    group.start_soon(self._tell_late_arrivals)
+                    group.start_soon(self._break_off_in_time)
+                    await to_thread.run_sync(self._write_all, post, limiter=CapacityLimiter(1))
                     group.cancel_scope.cancel()
+                while self._fault is None and self._publish_some():
+                    await checkpoint()
             finally:
-                self._drop_all(batch)
+                self._drop_all()
+            if self._fault is not None:
+                raise self._fault
 
     def give_up_after(self, seconds: float) -> None:
         """Try for so long and no longer to write what is there and what still comes. Later calls add no time."""
-        self._scope.deadline = min(self._scope.deadline, anyio.current_time() + seconds)
+        self._queue.give_up_at(time.monotonic() + seconds)
+        self._patience.deadline = min(self._patience.deadline, anyio.current_time() + seconds)
 
     def close(self) -> None:
         """Take nothing more. What waits is still written."""
-        self._send.close()
+        self._queue.close()
 
     def accept(self, turn: NewTurn, arrival: Arrival) -> None:
         """Queue a user message with its run; `arrival` hears what becomes of it. Never waits.
@@ -177,13 +198,17 @@ class Journal:
         Raises:
             BusyError: nothing is taken now, and `arrival` hears nothing.
         """
-        pending = _Pending(turn, arrival, anyio.current_time() + self._accept_timeout)
+        due = anyio.current_time() + self._accept_timeout
+        pending = _Pending(turn, arrival, urgent=turn.started is not None, due=due)
         if self._failing:
             raise _busy()
         try:
-            self._send.send_nowait(pending)
-        except (anyio.WouldBlock, anyio.ClosedResourceError, anyio.BrokenResourceError):
+            self._room.acquire_nowait()
+        except anyio.WouldBlock:
             raise _busy() from None
+        if not self._queue.put(pending, urgent=pending.urgent):
+            self._room.release()
+            raise _busy()
         self._arriving.append(pending)
 
     async def append(self, entry: NewEvent | NewAck, *, on_refused: Callable[[], None] | None = None) -> None:
@@ -211,130 +236,157 @@ class Journal:
             raise pending.error
 
     async def _put(self, pending: _Pending) -> None:
-        try:
-            try:
-                self._send.send_nowait(pending)
-            except anyio.WouldBlock:
-                await self._send.send(pending)
-        except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-            raise _closed() from None
-
-    def _take(self, first: _Pending) -> Iterator[_Pending]:
-        pending, taken = first, 0
-        while True:
-            if not pending.over:
-                pending.taken = True
-                taken += 1
-                yield pending
-            if taken == self._batch_size:
-                return
-            try:
-                pending = self._receive.receive_nowait()
-            except (anyio.WouldBlock, anyio.EndOfStream):
-                return
-
-    async def _watch_arrivals(self) -> None:
-        try:
-            await self._tell_late_arrivals()
-        finally:
-            # Cancelled with the writer, which no cancellation reaches while a thread of its waits for the database.
-            if self._writing:
-                self._database.break_off()
+        await self._room.acquire()
+        if not self._queue.put(pending, urgent=pending.urgent):
+            self._room.release()
+            raise _closed()
 
     async def _tell_late_arrivals(self) -> None:
         while True:
             now = anyio.current_time()
-            while self._arriving and self._arriving[0].due <= now:
+            while self._arriving and (self._arriving[0].over or self._arriving[0].due <= now):
                 pending = self._arriving.popleft()
-                if pending.taken and pending.arrival is not None:
+                if self._queue.withdraw(pending):
+                    pending.error = StorageError("it was not taken in time")
+                    self._end(pending)
+                elif pending.arrival is not None:
                     pending.arrival.late(_busy())
-                else:
-                    self._drop(pending, StorageError("it was not taken in time"))
             # Whatever arrives from here on is due later than either.
             await anyio.sleep_until(self._arriving[0].due if self._arriving else now + self._accept_timeout)
 
-    async def _commit(self, batch: Sequence[_Pending]) -> None:
+    async def _break_off_in_time(self) -> None:
+        with self._patience:
+            await anyio.sleep_forever()
+        while True:
+            # The thread may be waiting for a server that says nothing, or begin to.
+            self._database.break_off()
+            await anyio.sleep(_BREAK_OFF_SECONDS)
+
+    def _write_all(self, post: Post) -> None:
+        """The thread's work."""
+        while batch := self._queue.take():
+            self._batch = batch
+            if not self._commit(batch, post):
+                return
+
+    def _commit(self, batch: Sequence[_Pending], post: Post) -> bool:
+        """Write a batch, or of one that the database refuses as much as it takes. False: the time is over."""
         try:
-            written = await self._write(batch)
+            written = self._write(batch, post)
         except StorageError as error:
             self._log.warning("entries refused", entries=len(batch), error=str(error))
             if len(batch) == 1:
-                self._drop(batch[0], error)
-                return
+                batch[0].error = error
+                self._hand_out(batch, post)
+                return True
             # One half holds what was refused, and the other is stored.
             middle = len(batch) // 2
-            await self._commit(batch[:middle])
-            await self._commit(batch[middle:])
-            return
-        self._failing = False
-        self._committed += len(batch)
+            return self._commit(batch[:middle], post) and self._commit(batch[middle:], post)
+        if written is None:
+            return False
         self._batches += 1
+        self._failing = False
         for pending, result in zip(batch, written, strict=True):
-            if pending.arrival is not None and result.accepted is not None:
-                self._forget_arrival(pending)
-                pending.arrival.stored(result.accepted)
-            for logged in result.logged:
-                self._publish(logged)
-            self._end(pending)
+            pending.written = result
+        self._hand_out(batch, post)
+        return True
 
-    async def _write(self, batch: Sequence[_Pending]) -> list[Written]:
+    def _write(self, batch: Sequence[_Pending], post: Post) -> list[Written] | None:
+        """Write a batch, again and again until it is written. None: the time is over. Raises what is a refusal."""
         self._number += 1
-        number, delay, refusals = self._number, _FIRST_RETRY, 0
+        number, delay = self._number, _FIRST_RETRY
+        # On its own an entry has two tries: of two instances that write the same row, the second then finds it.
+        chances = 1 if len(batch) > 1 else 2
         entries = [pending.entry for pending in batch]
 
         def tell(written: Sequence[Written]) -> None:
             if any(pending.arrival is not None for pending in batch):
-                from_thread.run_sync(_tell_placed, batch, written)
+                post(lambda: _tell_placed(batch, written))
 
         while True:
             try:
-                self._writing = True
-                return await self._database.run(
-                    lambda connection: self._writer.write(connection, number, entries, tell)
-                )
+                return self._database.transact(lambda connection: self._writer.write(connection, number, entries, tell))
             except StorageError as error:
                 self._failing = not error.refused
-                refusals += error.refused
-                if error.refused and (len(batch) > 1 or refusals == _REFUSALS):
+                chances -= error.refused
+                if not chances:
                     raise
+                if error.refused:
+                    continue
                 self._log.warning("commit failed, trying again", entries=len(entries), error=str(error))
-                await anyio.sleep(delay)
+                if not self._queue.pause(delay):
+                    return None
                 delay = min(2 * delay, _LAST_RETRY)
-            finally:
-                self._writing = False
 
-    def _drop_all(self, batch: Sequence[_Pending]) -> None:
-        left = [pending for pending in batch if not pending.over]
-        while True:
-            try:
-                left.append(self._receive.receive_nowait())
-            except (anyio.WouldBlock, anyio.EndOfStream):
-                break
-        for pending in left:
-            self._drop(pending, _closed())
+    def _hand_out(self, batch: Sequence[_Pending], post: Post) -> None:
+        for pending in batch:
+            (self._urgent_results if pending.urgent else self._results).append(pending)
+        post(lambda: self._start_publishing(post))
 
-    def _drop(self, pending: _Pending, error: StorageError) -> None:
-        if pending.over:
+    def _start_publishing(self, post: Post) -> None:
+        if not self._publishing:
+            self._publishing = True
+            self._go_on_publishing(post)
+
+    def _go_on_publishing(self, post: Post) -> None:
+        try:
+            self._publishing = self._publish_some()
+        except Exception as error:  # noqa: BLE001  there is nobody to raise it to; `run` does when the thread has ended
+            self._fault = error
+            self.give_up_after(0)
+            self._queue.close()
             return
-        pending.error = error
-        if pending.arrival is not None:
-            self._forget_arrival(pending)
-            pending.arrival.dropped(_refused() if error.refused else _busy())
-        elif error.refused and pending.on_refused is not None:
-            pending.on_refused()
-        self._end(pending)
+        if self._publishing:
+            post(lambda: self._go_on_publishing(post))
 
-    def _forget_arrival(self, pending: _Pending) -> None:
-        # They come to an end in the order in which they came; one that is late is no longer among them.
-        if self._arriving and self._arriving[0] is pending:
-            self._arriving.popleft()
+    def _publish_some(self) -> bool:
+        """Hand out some results, on the event loop. Returns whether there are more."""
+        for _ in range(_A_FEW):
+            if self._urgent_results:
+                self._publish_one(self._urgent_results.popleft())
+            elif self._results:
+                self._publish_one(self._results.popleft())
+            else:
+                return False
+        return True
+
+    def _publish_one(self, pending: _Pending) -> None:
+        result = pending.written
+        try:
+            if result is not None:
+                self._committed += 1
+                if pending.arrival is not None and result.accepted is not None:
+                    pending.arrival.stored(result.accepted)
+                for logged in result.logged:
+                    self._publish(logged)
+        finally:
+            self._end(pending)
 
     def _end(self, pending: _Pending) -> None:
-        pending.over = True
-        # The batch is remembered until the next one; whose connection it was may be gone long before.
+        """Tell whoever waits for an entry that it is dropped, or only that it is stored."""
+        arrival, on_refused = pending.arrival, pending.on_refused
+        # The thread remembers a batch until the next one; whose connection it was may be gone long before.
         pending.arrival = pending.on_refused = None
+        pending.over = True
+        self._room.release()
+        if pending.error is not None and arrival is not None:
+            arrival.dropped(_refused() if pending.error.refused else _busy())
+        if pending.error is not None and pending.error.refused and on_refused is not None:
+            on_refused()
         if pending.waiter is not None:
             pending.waiter.set()
+        while self._arriving and self._arriving[0].over:
+            self._arriving.popleft()
+
+    def _drop_all(self) -> None:
+        self._queue.close()
+        left = [*self._urgent_results, *self._results, *self._batch]
+        while batch := self._queue.take():
+            left += batch
+        for pending in left:
+            if not pending.over:
+                pending.error = pending.error or _closed()
+                self._end(pending)
 
 
 def _tell_placed(batch: Sequence[_Pending], written: Sequence[Written]) -> None:

@@ -1,8 +1,9 @@
 """What a batch says to PostgreSQL: two round trips, however much it holds.
 
-Each statement takes all its rows as one JSON value, and the statements of a round trip are sent together. Waiting for
-an answer means giving up Python's lock and getting in line for it again, which on a busy processor takes longer than
-most statements do. https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html
+Each statement takes all its rows as one JSON value, and the statements of a round trip are one text, with the values
+in it. Waiting for an answer means giving up Python's lock and getting in line for it again, which on a busy processor
+takes longer than most statements do; pipeline mode would do so with each statement.
+https://www.psycopg.org/psycopg3/docs/advanced/cursors.html#client-side-binding-cursors
 """
 
 from collections.abc import Collection, Sequence
@@ -38,6 +39,7 @@ _KNOWN_TURNS: Final = (
 )
 # Locked in one order, so that two instances which write to the same threads never wait for each other in a ring.
 _LAST_SEQS: Final = "SELECT thread_key, last_seq FROM threads WHERE thread_key = ANY(%s) ORDER BY thread_key FOR UPDATE"
+_READ: Final = f"BEGIN; {_LAST_SEQS}; {_KNOWN_TURNS}"
 _LAST_BATCH: Final = "SELECT last_batch FROM writers WHERE writer_id = %s"
 _MARK: Final = (
     "INSERT INTO writers (writer_id, last_batch) VALUES (%s, %s)"
@@ -64,17 +66,18 @@ class PostgresStatements:
         self, connection: Connection, turns: Collection[TurnIdentity], thread_keys: Collection[str]
     ) -> tuple[dict[TurnIdentity, Accepted], dict[str, int]]:
         """See `Statements.read`."""
-        driver = _driver(connection)
+        cursor = psycopg.ClientCursor(_driver(connection))
         message_ids = [message_id for _, message_id in turns]
         user_keys = list({user_key for user_key, _ in turns})
-        with driver.pipeline():
-            found = driver.execute(_KNOWN_TURNS, (message_ids, user_keys)) if turns else None
-            places = driver.execute(_LAST_SEQS, (list(thread_keys),))
+        cursor.execute(_READ, (list(thread_keys), message_ids, user_keys))
+        cursor.nextset()
+        places = dict(cursor.fetchall())
+        cursor.nextset()
         known = {
             (user_key, message_id): Accepted(run_id, thread_id, seq, duplicate=True)
-            for user_key, message_id, run_id, thread_id, seq in (found.fetchall() if found is not None else ())
+            for user_key, message_id, run_id, thread_id, seq in cursor.fetchall()
         }
-        return known, dict(places.fetchall())
+        return known, places
 
     def last_batch(self, connection: Connection, writer_id: str) -> int | None:
         """See `Statements.last_batch`."""
@@ -83,27 +86,32 @@ class PostgresStatements:
 
     def write(self, connection: Connection, rows: BatchRows, writer_id: str, number: int) -> None:
         """See `Statements.write`. Commits in the same round trip."""
-        driver = _driver(connection)
-        with driver.pipeline():
-            for statement, values in (
-                (_ADD_USERS, _in_order(rows.users)),
-                (_ADD_THREADS, _in_order(rows.threads)),
-                (_ADD_RUNS, rows.runs),
-                (_ADD_EVENTS, rows.events),
-                (_ADD_MESSAGES, rows.messages),
-                (_NOTE_SESSIONS, _in_order(rows.sessions)),
-                (_MOVE_LAST, [{"thread_key": key, "last_seq": seq} for key, seq in rows.last_seqs.items()]),
-                (_END_RUNS, list(rows.outcomes.values())),
-                (_MOVE_ACKED, [{"thread_key": key, "acked_seq": seq} for key, seq in sorted(rows.acks.items())]),
-            ):
-                if values:
-                    driver.execute(statement, (msgspec.json.encode(values).decode(),))
-            driver.execute(_MARK, (writer_id, number))
-            driver.commit()
+        statements: list[str] = []
+        parameters: list[Any] = []
+        for statement, values in (
+            (_ADD_USERS, _in_order(rows.users)),
+            (_ADD_THREADS, _in_order(rows.threads)),
+            (_ADD_RUNS, rows.runs),
+            (_ADD_EVENTS, rows.events),
+            (_ADD_MESSAGES, rows.messages),
+            (_NOTE_SESSIONS, _in_order(rows.sessions)),
+            (_MOVE_LAST, [{"thread_key": key, "last_seq": seq} for key, seq in rows.last_seqs.items()]),
+            (_END_RUNS, list(rows.outcomes.values())),
+            (_MOVE_ACKED, [{"thread_key": key, "acked_seq": seq} for key, seq in sorted(rows.acks.items())]),
+        ):
+            if values:
+                statements.append(statement)
+                parameters.append(msgspec.json.encode(values).decode())
+        text = "; ".join([*statements, _MARK, "COMMIT"])
+        psycopg.ClientCursor(_driver(connection)).execute(text.encode(), [*parameters, writer_id, number])
 
 
 def _driver(connection: Connection) -> "psycopg.Connection[Any]":
-    return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+    driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+    if not driver.autocommit:
+        # The transaction is begun in `read` and not by the driver, which would take a round trip for it.
+        driver.autocommit = True
+    return driver
 
 
 def _in_order(rows: dict[Any, Row]) -> list[Row]:

@@ -151,7 +151,10 @@ class TurnQueue:
         self.submit(turn)
 
     def withdraw(self, user_key: str, run_id: str) -> Turn | None:
-        """Take back a turn of the user that has not begun. None: there is no such turn."""
+        """Take back a turn of the user that has not begun. None: there is no such turn.
+
+        Its place is still to be released, once its end is stored: until then nothing of the thread may begin.
+        """
         user = self._users.get(user_key)
         for thread_key, line in list(user.threads.items()) if user is not None else ():
             for arrival, turn in line:
@@ -162,8 +165,7 @@ class TurnQueue:
                     del user.threads[thread_key]
                 if not user.threads:
                     self._order.remove(user_key)
-                user.held -= 1
-                self._forget_if_empty(user_key)
+                user.arriving[thread_key] += 1
                 return turn
         return None
 

@@ -123,7 +123,10 @@ class MessageHandlerService:
 
     async def report_cancelled(self, turn: Turn) -> None:
         """Log the end of a turn that was cancelled before it began."""
-        await self._end(turn.context, RunEvents(turn.context, self._ids), Ending.CANCELLED)
+        try:
+            await self._end(turn.context, RunEvents(turn.context, self._ids), Ending.CANCELLED)
+        finally:
+            self.queue.release(turn.context.address, begins=False)
 
     def interrupt_all(self) -> None:
         """End every run under way with `interrupted`."""

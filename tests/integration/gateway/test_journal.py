@@ -1,12 +1,14 @@
 """The event log by group commit, against real databases that fail on request."""
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
 import pytest
+from anyio import to_thread
 from sqlalchemy import Connection, select
 
 from chat_protocol.events import (
@@ -30,6 +32,26 @@ pytestmark = pytest.mark.anyio
 
 T = TypeVar("T")
 TALK = ThreadAddress("tenant", "alice", "talk")
+LONG = 30.0
+
+
+class Silence:
+    """A time in which the database says nothing. What comes meanwhile is one batch, but for what it has taken."""
+
+    def __init__(self) -> None:
+        self._begun = threading.Event()
+        self._over = threading.Event()
+
+    def wait_over(self) -> None:
+        self._begun.set()
+        self._over.wait(LONG)
+
+    async def begun(self) -> None:
+        """Return once a transaction waits."""
+        assert await to_thread.run_sync(self._begun.wait, LONG)
+
+    def end(self) -> None:
+        self._over.set()
 
 
 class Unreliable:
@@ -39,24 +61,24 @@ class Unreliable:
         self.database = database
         self.fail_before = 0
         self.lose_answers = 0
-        self.silent: anyio.Event | None = None
-        """Set in the middle of a silence: transactions wait for its end."""
+        self.silence: Silence | None = None
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
-        if self.silent is not None:
-            await self.silent.wait()
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        if self.silence is not None:
+            self.silence.wait_over()
         if self.fail_before:
             self.fail_before -= 1
             raise StorageError("not there")
-        result = await self.database.run(work)
+        result = self.database.transact(work)
         if self.lose_answers:
             self.lose_answers -= 1
             raise StorageError("the connection broke while the commit was answered")
         return result
 
     def break_off(self) -> None:
-        if self.silent is not None:
-            self.silent.set()
+        if self.silence is not None:
+            self.fail_before = 1
+            self.silence.end()
 
 
 class Message:
@@ -128,11 +150,12 @@ class Desk:
         session_id: str | None = None,
         timestamp: str = "t",
         content: str = "words",
+        message: Message | None = None,
     ) -> Message:
         payload = MessageAcceptedPayload(message_id=message_id)
         run_id = f"run-{message_id}"
         event = MessageAccepted(id=f"e-{message_id}", timestamp=timestamp, run_id=run_id, payload=payload)
-        message = Message()
+        message = message or Message()
         self.journal.accept(NewTurn(address, run_id, message_id, content, "{}", event, session_id), message)
         return message
 
@@ -143,10 +166,10 @@ class Desk:
         outcome = None if tokens is None else RunOutcome("completed", usage=Usage(input_tokens=tokens))
         return NewEvent(TALK, event, outcome=outcome)
 
-    def silence(self) -> anyio.Event:
-        """Have the database say nothing until the event is set. What comes meanwhile is a batch, but for the first."""
-        self.database.silent = anyio.Event()
-        return self.database.silent
+    def silence(self) -> Silence:
+        """Have the database say nothing from now on."""
+        self.database.silence = silence = Silence()
+        return silence
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -303,6 +326,8 @@ async def test_an_entry_that_the_database_refuses_is_dropped_and_the_rest_of_its
         await desk.accept("m")
         silence = desk.silence()
         async with anyio.create_task_group() as group:
+            await desk.journal.append(desk.piece("taken"))
+            await silence.begun()
             for number in range(5):
                 await desk.journal.append(desk.piece(str(number)))
             group.start_soon(end_with_too_many_tokens, desk)
@@ -313,7 +338,7 @@ async def test_an_entry_that_the_database_refuses_is_dropped_and_the_rest_of_its
             good_message = desk.send("good")
             for number in range(5, 9):
                 await desk.journal.append(desk.piece(str(number)))
-            silence.set()
+            silence.end()
         await desk.journal.append_and_wait(desk.piece("last"))
         statistics = desk.journal.statistics
         stored = await desk.history.get_frames(TALK.thread_key, after_seq=0, limit=100)
@@ -321,7 +346,7 @@ async def test_an_entry_that_the_database_refuses_is_dropped_and_the_rest_of_its
     assert refused == ["event"]
     assert [str(news.code) for news in bad_message.news if isinstance(news, RequestError)] == ["internal_error"]
     assert [isinstance(news, Accepted) for news in good_message.news] == [True]
-    assert [seq for seq, _ in stored] == list(range(1, 13))
+    assert [seq for seq, _ in stored] == list(range(1, 14))
     assert [frame for _, frame in stored] == [logged.frame for logged in desk.published]
     assert not statistics.failing
     assert "refused" in caplog.text
@@ -334,11 +359,11 @@ async def test_a_message_that_is_not_taken_in_time_is_withdrawn_and_one_that_is_
     async with open_desk(tmp_path, accept_timeout=0.1) as desk:
         silence = desk.silence()
         taken = desk.send("taken")
-        await anyio.wait_all_tasks_blocked()
+        await silence.begun()
         waiting = desk.send("waiting")
         await waiting.over.wait()
         told_by_then = [type(news) for news in (*taken.news, *waiting.news)]
-        silence.set()
+        silence.end()
         await taken.over.wait()
         again = await desk.accept("waiting")
         messages = await desk.history.get_history(TALK)
@@ -359,10 +384,14 @@ async def test_a_known_message_is_answered_with_the_thread_of_its_first_arrival(
     assert elsewhere is None
 
 
-async def test_whoever_waits_is_told_when_the_journal_gives_up(tmp_path: Path) -> None:
-    async with open_desk(tmp_path) as desk:
+@pytest.mark.parametrize("how", ["fails", "says nothing"])
+async def test_whoever_waits_is_told_when_the_journal_gives_up(tmp_path: Path, how: str) -> None:
+    async with open_desk(tmp_path, queue_size=100) as desk:
         await desk.accept("m")
-        desk.database.fail_before = 1_000_000
+        if how == "fails":
+            desk.database.fail_before = 1_000_000
+        else:
+            desk.silence()
         message = desk.send("n")
         with anyio.fail_after(10):
             async with anyio.create_task_group() as group:
@@ -382,18 +411,27 @@ async def test_a_fault_of_the_journal_ends_everybodys_wait(tmp_path: Path) -> No
     def publish(logged: LoggedEvent) -> None:
         raise ZeroDivisionError(logged.seq)
 
-    message: Message | None = None
-    try:
+    message = Message()
+    with raises_in_group(ZeroDivisionError):
         async with open_desk(tmp_path, publish=publish) as desk:
             silence = desk.silence()
-            message = desk.send("m")
-            await anyio.wait_all_tasks_blocked()
+            desk.send("m", message=message)
+            await silence.begun()
             async with anyio.create_task_group() as group:
                 group.start_soon(expect_closed, desk)
                 await anyio.wait_all_tasks_blocked()
-                silence.set()
-    except BaseExceptionGroup as error:
-        faults, others = error.split(ZeroDivisionError)
-    assert (faults is not None, others) == (True, None)
-    assert message is not None
+                silence.end()
     assert isinstance(message.news[0], Accepted)
+
+
+@contextmanager
+def raises_in_group(kind: type[Exception]) -> Iterator[None]:
+    """Expect exceptions of that kind from a task group, and no others."""
+    caught = False
+    try:
+        yield
+    except BaseExceptionGroup as error:
+        _, others = error.split(kind)
+        assert others is None
+        caught = True
+    assert caught

@@ -159,6 +159,10 @@ async def test_a_withdrawn_turn_never_begins() -> None:
         await stage.add(turn("a"), waiting)
         assert stage.queue.withdraw(waiting.context.address.user_key, "b") is waiting
         await stage.end_all()
+        assert not stage.queue.reserve(waiting.context.address)
+        stage.queue.release(waiting.context.address, begins=False)
+        stage.queue.release(waiting.context.address, begins=False)
+        assert stage.queue.statistics.users == 0
     assert stage.begun == ["a"]
 
 
