@@ -14,7 +14,7 @@ else is on its way. An entry goes one of these ways:
     waiting --(a user message whose time is over)--> dropped
     taken --(the database is not there)--> taken, and tried again
     taken --(the database refuses it, also on its own)--> dropped, while the rest of its batch is stored
-    waiting, taken --(the time of `give_up_after` is over, or the journal has a fault)--> dropped
+    waiting, taken --(the time of `give_up_after` is over)--> dropped
 """
 
 import time
@@ -147,8 +147,6 @@ class Journal:
         self._results: deque[_Pending] = deque()
         self._urgent_results: deque[_Pending] = deque()
         self._publishing = False
-        self._fault: Exception | None = None
-        """What ended the publishing."""
         self._arriving: deque[_Pending] = deque()
         """User messages whose time is not over yet, the one that is due first at the left."""
         self._patience = anyio.CancelScope()
@@ -176,12 +174,10 @@ class Journal:
                     group.start_soon(self._break_off_in_time)
                     await to_thread.run_sync(self._write_all, post, limiter=CapacityLimiter(1))
                     group.cancel_scope.cancel()
-                while self._fault is None and self._publish_some():
+                while self._publish_some():
                     await checkpoint()
             finally:
                 self._drop_all()
-            if self._fault is not None:
-                raise self._fault
 
     def give_up_after(self, seconds: float) -> None:
         """Try for so long and no longer to write what is there and what still comes. Later calls add no time."""
@@ -329,13 +325,7 @@ class Journal:
             self._go_on_publishing(post)
 
     def _go_on_publishing(self, post: Post) -> None:
-        try:
-            self._publishing = self._publish_some()
-        except Exception as error:  # noqa: BLE001  there is nobody to raise it to; `run` does when the thread has ended
-            self._fault = error
-            self.give_up_after(0)
-            self._queue.close()
-            return
+        self._publishing = self._publish_some()
         if self._publishing:
             post(lambda: self._go_on_publishing(post))
 
@@ -359,6 +349,8 @@ class Journal:
                     pending.arrival.stored(result.accepted)
                 for logged in result.logged:
                     self._publish(logged)
+        except Exception:  # noqa: BLE001  it is stored, and whoever misses it reads it from the log
+            self._log.exception("not published")
         finally:
             self._end(pending)
 

@@ -66,6 +66,8 @@ class MessageArrival:
         if accepted.duplicate:
             self._give_way()
         elif self._begins:
+            # The news that it has its place may be overtaken by this.
+            self.placed(accepted.seq)
             self._stored.set()
         else:
             self._queue.submit(Turn(self._context, self._content, accepted.seq))

@@ -10,8 +10,14 @@ from typing import Any
 import anyio
 import pytest
 
+from gateway.application import Gateway
+from gateway.errors import RequestError
+from gateway.identity.principal import Principal
+from gateway.storage.entries import Accepted
 from gateway.testing import RunningGateway, make_settings, running_gateway
 from gateway.testing.client import ChatClient
+from gateway.turns.arrival import MessageArrival
+from gateway.turns.context import UserExecutionContext
 from mock_llm.testing import RunningMockLLM, running_mock_llm
 
 pytestmark = pytest.mark.anyio
@@ -267,3 +273,40 @@ async def test_a_token_of_another_user_is_not_taken_over(small_gateway: RunningG
         await client.send({"type": "auth", "token": small_gateway.token("bob")})
         refused = await client.receive()
     assert refused["payload"]["code"] == "forbidden"
+
+
+async def test_a_message_that_cannot_even_be_put_into_words_takes_no_place(
+    held_llm: RunningMockLLM, tmp_path: Path
+) -> None:
+    odd = Principal("default", "alice", frozenset({"\ud800"}), 1e12)
+    settings = make_settings(tmp_path, held_llm.openai_url, queue_size=2, runs_per_user=1)
+    news: list[Accepted | RequestError] = []
+    async with Gateway.open(settings) as gateway:
+
+        def accept(principal: Principal) -> MessageArrival:
+            ids = gateway.ids
+            context = UserExecutionContext.of(principal, thread_id="t", run_id=ids.run(), message_id=ids.message())
+            return gateway.service.accept(context, "quick", news.append)
+
+        for _ in range(10):
+            with pytest.raises(UnicodeEncodeError):
+                accept(odd)
+        for _ in range(3):
+            await accept(Principal("default", "alice", frozenset(), 1e12)).wait_settled()
+    assert [type(one) for one in news] == [Accepted] * 3
+
+
+async def test_a_message_that_the_database_refuses_leaves_its_place_and_nobody_else_notices(
+    held_llm: RunningMockLLM, tmp_path: Path
+) -> None:
+    settings = make_settings(tmp_path, held_llm.openai_url, queue_size=2, runs_per_user=1)
+    alice = Principal("default", "alice", frozenset(), 1e12)
+    news: list[Accepted | RequestError] = []
+    async with Gateway.open(settings) as gateway:
+        for content in ("canary \ud800", "quick") * 5:
+            ids = gateway.ids
+            context = UserExecutionContext.of(alice, thread_id="t", run_id=ids.run(), message_id=ids.message())
+            await gateway.service.accept(context, content, news.append).wait_settled()
+            await gateway.service.queue.wait_idle()
+    assert [isinstance(one, Accepted) for one in news] == [False, True] * 5
+    assert {one.code.value for one in news if isinstance(one, RequestError)} == {"internal_error"}
