@@ -1,6 +1,5 @@
 """One client connection, whatever carries it: who it is, what it follows, what waits to be written to it."""
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final, final
 
@@ -64,8 +63,9 @@ class Connection:
         self._hub = hub
         self._following: dict[str, Following] = {}
         self._acks: dict[str, Acknowledgements] = {}
-        self._behind: deque[Following] = deque()
-        self._woken = anyio.Event()
+        # A list, because a deque has room for many from the start, and most connections never fall behind.
+        self._behind: list[Following] = []
+        self._woken: anyio.Event | None = None
         self._start_replay: Callable[[], object] | None = None
         self._stop: Callable[[], None] | None = None
         self._finished: Callable[[], None] | None = None
@@ -188,7 +188,7 @@ class Connection:
         """Bring the followed threads from the log to the live events. Runs beside the reader until cancelled."""
         while True:
             while self._behind:
-                await self._replay_one(self._behind.popleft(), history)
+                await self._replay_one(self._behind.pop(0), history)
             self._woken = anyio.Event()
             await self._woken.wait()
 
@@ -198,7 +198,8 @@ class Connection:
         if self._start_replay is not None:
             start, self._start_replay = self._start_replay, None
             start()
-        self._woken.set()
+        if self._woken is not None:
+            self._woken.set()
 
     async def _replay_one(self, following: Following, history: History) -> None:
         while not following.live:

@@ -50,7 +50,8 @@ class Outbox:
         self._merged = 0
         self._closed = False
         self._changed = anyio.Event()
-        self._drained = anyio.Event()
+        # Events are large, and most connections never have anyone wait for room.
+        self._drained: anyio.Event | None = None
         self._leaving: _Waiting | None = None
         """What `get` handed out last: whether it was written is not known before the next `get`."""
 
@@ -107,7 +108,7 @@ class Outbox:
         """Take nothing more; `get` still hands out what waits."""
         self._closed = True
         self._changed.set()
-        self._drained.set()
+        self._tell_drained()
 
     def discard(self) -> None:
         """Drop what waits and take nothing more."""
@@ -126,8 +127,12 @@ class Outbox:
         first = self._leaving = self._waiting.popleft()
         self._bytes -= first.size
         if self._bytes * 2 < self._max_bytes:
-            self._drained.set()
+            self._tell_drained()
         return first.frame if first.texts is None else _encode_merged(first)
+
+    def _tell_drained(self) -> None:
+        if self._drained is not None:
+            self._drained.set()
 
     def _waiting_for(self, size: int) -> bool:
         # A single frame is always taken, or one beyond the budget could never be sent at all; then it does not count

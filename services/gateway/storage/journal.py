@@ -321,10 +321,11 @@ class Journal:
 
     def _start_publishing(self, post: Post) -> None:
         if not self._publishing:
-            self._publishing = True
             self._go_on_publishing(post)
 
     def _go_on_publishing(self, post: Post) -> None:
+        # Should one entry fail, the next batch takes up the rest.
+        self._publishing = False
         self._publishing = self._publish_some()
         if self._publishing:
             post(lambda: self._go_on_publishing(post))
