@@ -24,17 +24,17 @@ from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar, final
 
 import anyio
-from anyio import CapacityLimiter, Event, to_thread
+from anyio import CapacityLimiter, to_thread
 from anyio.abc import TaskStatus
 from anyio.lowlevel import checkpoint
 from sqlalchemy import Connection
 
-from chat_protocol.events import ErrorCode
-from gateway.errors import BusyError, RequestError, StorageError
+from gateway.errors import StorageError
 from gateway.logs import get_logger
-from gateway.storage.batch import BatchWriter, Entry, Written
-from gateway.storage.entries import Accepted, LoggedEvent, NewAck, NewEvent, NewTurn
+from gateway.storage.batch import BatchWriter, Written
+from gateway.storage.entries import LoggedEvent, NewAck, NewEvent, NewTurn
 from gateway.storage.lanes import Lanes
+from gateway.storage.pending import Arrival, Pending, busy, closed, refused, tell_placed
 from gateway.storage.posting import Post, poster
 
 T = TypeVar("T")
@@ -44,45 +44,6 @@ _LAST_RETRY: Final = 1.0
 _A_FEW: Final = 32
 """Entries published in one round of the event loop, so that the round stays short."""
 _BREAK_OFF_SECONDS: Final = 0.1
-
-
-class Arrival(Protocol):
-    """Hears what becomes of a user message, on the event loop. Nothing here waits."""
-
-    def placed(self, seq: int) -> None:
-        """The message is new and is being committed at this place: whatever shows nothing to anyone may begin.
-
-        Called again when the transaction is tried again.
-        """
-        ...
-
-    def late(self, error: BusyError) -> None:
-        """The commit takes too long. It is still under way, so `stored` or `dropped` follows."""
-        ...
-
-    def stored(self, accepted: Accepted) -> None:
-        """The commit is done, and nobody has seen the `message_accepted` event yet. Nothing follows."""
-        ...
-
-    def dropped(self, error: RequestError) -> None:
-        """The message is not stored and will not be. Nothing follows."""
-        ...
-
-
-@dataclass(slots=True, eq=False)
-class _Pending:
-    entry: Entry
-    arrival: Arrival | None = None
-    urgent: bool = False
-    due: float = 0.0
-    """When an arrival becomes late."""
-    waiter: Event | None = None
-    on_refused: Callable[[], None] | None = None
-    written: Written | None = None
-    error: StorageError | None = None
-    """Why it was dropped."""
-    over: bool = False
-    """Stored or dropped, and whoever waits for it told."""
 
 
 @final
@@ -139,15 +100,15 @@ class Journal:
         self._writer = writer
         self._publish = publish
         self._accept_timeout = accept_timeout
-        self._queue = Lanes[_Pending](batch_size)
+        self._queue = Lanes[Pending](batch_size)
         self._queue_size = queue_size
         self._room = anyio.Semaphore(queue_size, fast_acquire=True)
-        self._batch: Sequence[_Pending] = ()
+        self._batch: Sequence[Pending] = ()
         """What the thread has taken last."""
-        self._results: deque[_Pending] = deque()
-        self._urgent_results: deque[_Pending] = deque()
+        self._results: deque[Pending] = deque()
+        self._urgent_results: deque[Pending] = deque()
         self._publishing = False
-        self._arriving: deque[_Pending] = deque()
+        self._arriving: deque[Pending] = deque()
         """User messages whose time is not over yet, the one that is due first at the left."""
         self._patience = anyio.CancelScope()
         self._log = get_logger("gateway.journal")
@@ -195,16 +156,16 @@ class Journal:
             BusyError: nothing is taken now, and `arrival` hears nothing.
         """
         due = anyio.current_time() + self._accept_timeout
-        pending = _Pending(turn, arrival, urgent=turn.started is not None, due=due)
+        pending = Pending(turn, arrival, urgent=turn.started is not None, due=due)
         if self._failing:
-            raise _busy()
+            raise busy()
         try:
             self._room.acquire_nowait()
         except anyio.WouldBlock:
-            raise _busy() from None
+            raise busy() from None
         if not self._queue.put(pending, urgent=pending.urgent):
             self._room.release()
-            raise _busy()
+            raise busy()
         self._arriving.append(pending)
 
     async def append(self, entry: NewEvent | NewAck, *, on_refused: Callable[[], None] | None = None) -> None:
@@ -217,7 +178,7 @@ class Journal:
         Raises:
             StorageError: the journal is closed.
         """
-        await self._put(_Pending(entry, on_refused=on_refused))
+        await self._put(Pending(entry, on_refused=on_refused))
 
     async def append_and_wait(self, entry: NewEvent) -> None:
         """Queue an event and wait until it is committed and published.
@@ -225,17 +186,17 @@ class Journal:
         Raises:
             StorageError: the database will not have it, or the journal was closed before it was written.
         """
-        pending = _Pending(entry, waiter=(waiter := anyio.Event()))
+        pending = Pending(entry, waiter=(waiter := anyio.Event()))
         await self._put(pending)
         await waiter.wait()
         if pending.error is not None:
             raise pending.error
 
-    async def _put(self, pending: _Pending) -> None:
+    async def _put(self, pending: Pending) -> None:
         await self._room.acquire()
         if not self._queue.put(pending, urgent=pending.urgent):
             self._room.release()
-            raise _closed()
+            raise closed()
 
     async def _tell_late_arrivals(self) -> None:
         while True:
@@ -246,7 +207,7 @@ class Journal:
                     pending.error = StorageError("it was not taken in time")
                     self._end(pending)
                 elif pending.arrival is not None:
-                    pending.arrival.late(_busy())
+                    pending.arrival.late(busy())
             # Whatever arrives from here on is due later than either.
             await anyio.sleep_until(self._arriving[0].due if self._arriving else now + self._accept_timeout)
 
@@ -265,7 +226,7 @@ class Journal:
             if not self._commit(batch, post):
                 return
 
-    def _commit(self, batch: Sequence[_Pending], post: Post) -> bool:
+    def _commit(self, batch: Sequence[Pending], post: Post) -> bool:
         """Write a batch, or of one that the database refuses as much as it takes. False: the time is over."""
         try:
             written = self._write(batch, post)
@@ -287,7 +248,7 @@ class Journal:
         self._hand_out(batch, post)
         return True
 
-    def _write(self, batch: Sequence[_Pending], post: Post) -> list[Written] | None:
+    def _write(self, batch: Sequence[Pending], post: Post) -> list[Written] | None:
         """Write a batch, again and again until it is written. None: the time is over. Raises what is a refusal."""
         self._number += 1
         number, delay = self._number, _FIRST_RETRY
@@ -297,7 +258,7 @@ class Journal:
 
         def tell(written: Sequence[Written]) -> None:
             if any(pending.arrival is not None for pending in batch):
-                post(lambda: _tell_placed(batch, written))
+                post(lambda: tell_placed(batch, written))
 
         while True:
             try:
@@ -314,7 +275,7 @@ class Journal:
                     return None
                 delay = min(2 * delay, _LAST_RETRY)
 
-    def _hand_out(self, batch: Sequence[_Pending], post: Post) -> None:
+    def _hand_out(self, batch: Sequence[Pending], post: Post) -> None:
         for pending in batch:
             (self._urgent_results if pending.urgent else self._results).append(pending)
         post(lambda: self._start_publishing(post))
@@ -341,7 +302,7 @@ class Journal:
                 return False
         return True
 
-    def _publish_one(self, pending: _Pending) -> None:
+    def _publish_one(self, pending: Pending) -> None:
         result = pending.written
         try:
             if result is not None:
@@ -355,7 +316,7 @@ class Journal:
         finally:
             self._end(pending)
 
-    def _end(self, pending: _Pending) -> None:
+    def _end(self, pending: Pending) -> None:
         """Tell whoever waits for an entry that it is dropped, or only that it is stored."""
         arrival, on_refused = pending.arrival, pending.on_refused
         # The thread remembers a batch until the next one; whose connection it was may be gone long before.
@@ -363,7 +324,7 @@ class Journal:
         pending.over = True
         self._room.release()
         if pending.error is not None and arrival is not None:
-            arrival.dropped(_refused() if pending.error.refused else _busy())
+            arrival.dropped(refused() if pending.error.refused else busy())
         if pending.error is not None and pending.error.refused and on_refused is not None:
             on_refused()
         if pending.waiter is not None:
@@ -378,27 +339,5 @@ class Journal:
             left += batch
         for pending in left:
             if not pending.over:
-                pending.error = pending.error or _closed()
+                pending.error = pending.error or closed()
                 self._end(pending)
-
-
-def _tell_placed(batch: Sequence[_Pending], written: Sequence[Written]) -> None:
-    for pending, result in zip(batch, written, strict=True):
-        if pending.arrival is not None and result.accepted is not None and not result.accepted.duplicate:
-            pending.arrival.placed(result.accepted.seq)
-
-
-def _busy() -> BusyError:
-    return BusyError(
-        "The message could not be stored now. Send it again with the same message_id.", retry_after_ms=1000
-    )
-
-
-def _refused() -> RequestError:
-    return RequestError(
-        ErrorCode.INTERNAL_ERROR, "The message cannot be stored as it is. Tell the operator its message_id."
-    )
-
-
-def _closed() -> StorageError:
-    return StorageError("the journal is closed")
