@@ -199,11 +199,14 @@ class ChannelMessage(Event, frozen=True, kw_only=True, tag="channel_message"):
 class BusyPayload(Struct, frozen=True, kw_only=True, omit_defaults=True):
     retry_after_ms: int
     text: str
+    message_id: str | UnsetType = UNSET
+    """The message that was not taken, named by the gateway if the client did not. Sent again under this id, it runs
+    once, even if it was being stored all the same."""
     request_id: str | UnsetType = UNSET
 
 
 class Busy(Event, frozen=True, kw_only=True, tag="busy"):
-    """The user's queue is full; the message was not taken."""
+    """There is no room for the message now, or it could not be stored in time."""
 
     payload: BusyPayload
 

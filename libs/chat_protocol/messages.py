@@ -1,7 +1,7 @@
 """What a client may send: one frozen struct per message type, told apart by the field `type`."""
 
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
@@ -41,10 +41,9 @@ class UserMessage(ClientMessage, frozen=True, kw_only=True, tag="user_message"):
     thread_id: Identifier | None = None
     """The conversation. The gateway makes a new one when it is left out."""
     message_id: Identifier | None = None
-    """Idempotency key: sent twice, the turn runs once."""
+    """Idempotency key among all messages of the user, whatever the thread: sent twice, the turn runs once."""
     priority: Priority = Priority.NORMAL
     enable_thinking: bool = True
-    metadata: dict[str, Any] | None = None
 
 
 class Subscribe(ClientMessage, frozen=True, kw_only=True, tag="subscribe"):

@@ -36,6 +36,7 @@ from gateway.turns.service import MessageHandlerService
 from gateway.turns.turnstile import Turnstile
 
 _FLUSH_SECONDS: Final = 5.0
+"""How long a database that is gone, or takes its time, is waited for when everything else is at rest."""
 
 
 @final
@@ -141,11 +142,13 @@ class Gateway:
                                 ),
                             )
                         finally:
+                            journal.give_up_after(_FLUSH_SECONDS)
                             service.queue.stop()
                             running.cancel_scope.cancel()
                 finally:
-                    journal.close(grace=_FLUSH_SECONDS)
+                    journal.close()
 
     async def drain(self) -> None:
         """Bring the gateway to rest before it is closed. See `gateway.drain`."""
         await drain(self.service, self.hub, self.ids, self.settings)
+        self.journal.give_up_after(_FLUSH_SECONDS)

@@ -44,9 +44,7 @@ def _announce(hub: Hub, ids: IdGenerator, settings: Settings) -> None:
         retry_after_ms=round(settings.drain_retry * 1000),
         text="The gateway is shutting down. Runs under way finish; send nothing new, and reconnect when it closes.",
     )
-    event = Draining(id=ids.event(), timestamp=format_timestamp(datetime.now(UTC)), payload=payload)
-    for connection in hub:
-        connection.send(event)
+    hub.announce(Draining(id=ids.event(), timestamp=format_timestamp(datetime.now(UTC)), payload=payload))
 
 
 async def close_connections(hub: Hub, settings: Settings) -> None:

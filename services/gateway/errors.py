@@ -69,10 +69,14 @@ class RequestError(GatewayError):
 
 
 class BusyError(RequestError):
-    """There is no room for the request now. It is answered with `busy`."""
+    """There is no room for the request now. It is answered with `busy`.
+
+    `message_id` is the one to send the message under again: should it have been stored all the same, it runs once.
+    """
 
     def __init__(self, text: str, *, retry_after_ms: int) -> None:
         self.retry_after_ms = retry_after_ms
+        self.message_id: str | None = None
         super().__init__(ErrorCode.STORAGE_UNAVAILABLE, text, retryable=True)
 
 
@@ -101,7 +105,14 @@ class ModelError(TurnError):
 
 
 class StorageError(GatewayError):
-    """The database did not do what was asked of it."""
+    """The database did not do what was asked of it.
+
+    `refused` says that it is there and will not do this, so that trying again is of no use.
+    """
+
+    def __init__(self, text: str, *, refused: bool = False) -> None:
+        self.refused = refused
+        super().__init__(text)
 
 
 class OutboxFullError(GatewayError):

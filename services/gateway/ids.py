@@ -37,6 +37,9 @@ class IdGenerator:
     def event(self) -> str:
         return self._make("evt")
 
+    def tool_call(self) -> str:
+        return self._make("call")
+
     def writer(self) -> str:
         return self._make("writer")
 

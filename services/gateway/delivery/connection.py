@@ -203,7 +203,9 @@ class Connection:
         while not following.live:
             try:
                 page = await history.get_frames(following.thread_key, after_seq=following.seq, limit=_PAGE)
-            except StorageError:
+            except StorageError as error:
+                if error.refused:
+                    raise
                 await anyio.sleep(1.0)
                 continue
             for seq, frame in page:

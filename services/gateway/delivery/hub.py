@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, final
 
 import anyio
 
+from chat_protocol.events import AnyEvent
 from gateway.storage.entries import LoggedEvent
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ class Hub:
     def __init__(self) -> None:
         self._connections: dict[str, Connection] = {}
         self._followers: dict[str, dict[str, Connection]] = {}
+        self._announcement: AnyEvent | None = None
         self._empty = anyio.Event()
 
     def __len__(self) -> int:
@@ -27,7 +29,16 @@ class Hub:
         return iter(list(self._connections.values()))
 
     def add(self, connection: "Connection") -> None:
+        """Take in a connection that has been welcomed."""
         self._connections[connection.id] = connection
+        if self._announcement is not None:
+            connection.send(self._announcement)
+
+    def announce(self, event: AnyEvent) -> None:
+        """Send an event to every connection, and to those that are yet to come."""
+        self._announcement = event
+        for connection in self:
+            connection.send(event)
 
     def remove(self, connection: "Connection") -> None:
         """Forget a connection and what it follows."""

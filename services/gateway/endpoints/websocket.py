@@ -88,9 +88,9 @@ class WebSocketEndpoint:
         connection = Connection(gateway.ids.connection(), principal, gateway.hub, outbox, veil=veil)
         with structlog.contextvars.bound_contextvars(connection_id=connection.id, user_id=principal.user_id):
             self._log.info("connected", tenant_id=principal.tenant_id)
+            connection.send(self._answers.welcome(connection))
             gateway.hub.add(connection)
             try:
-                connection.send(self._answers.welcome(connection))
                 async with anyio.create_task_group() as group:
                     connection.on_close(group.cancel_scope.cancel)
                     group.start_soon(_write, websocket, connection, group)

@@ -25,7 +25,7 @@ class TextDelta:
 @final
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A whole tool call. `arguments` is the JSON text as the model wrote it, right or wrong."""
+    """A whole tool call. `arguments` is the JSON text as the model wrote it, right or wrong; `id` may be empty."""
 
     id: str
     name: str

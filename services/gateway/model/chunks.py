@@ -5,10 +5,10 @@ Only what is needed is decoded; fields that a provider adds are left alone.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final, final
+from typing import Annotated, Any, Final, final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from chat_protocol.events import ErrorCode, Usage
 from gateway.errors import ModelError
@@ -47,9 +47,13 @@ class _Choice(Struct, frozen=True):
     finish_reason: str | None = None
 
 
+# As far as every reader of JSON counts exactly, and the sum of a turn still fits into the database.
+_Tokens = Annotated[int, Meta(ge=0, le=2**53)]
+
+
 class _Usage(Struct, frozen=True):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: _Tokens = 0
+    completion_tokens: _Tokens = 0
 
 
 class _Chunk(Struct, frozen=True):
@@ -95,8 +99,8 @@ class AnswerReader:
         # An end without finish_reason is a connection that was cut where it looked clean.
         if self._finish_reason is None:
             raise ModelError(ErrorCode.MODEL_BROKE_OFF, _BROKE_OFF, retryable=True)
-        for index, call in sorted(self._calls.items()):
-            yield ToolCall(call.id or f"call_{index}", call.name, "".join(call.arguments))
+        for _, call in sorted(self._calls.items()):
+            yield ToolCall(call.id, call.name, "".join(call.arguments))
         yield AnswerEnd(self._finish_reason, self._usage)
 
     def _line(self, line: bytes) -> Iterator[AnswerPart]:

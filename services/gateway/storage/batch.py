@@ -146,7 +146,9 @@ class _Placing:
                 "created_at": created_at,
             }
         logged = self._log(key, turn.address, turn.accepted)
-        self._known[user_key, turn.message_id] = Accepted(turn.run_id, logged.seq, duplicate=True)
+        self._known[user_key, turn.message_id] = Accepted(
+            turn.run_id, turn.address.thread_id, logged.seq, duplicate=True
+        )
         rows.runs.append(
             {
                 "run_id": turn.run_id,
@@ -169,7 +171,7 @@ class _Placing:
                 "last_used_at": created_at,
             }
         started = [] if turn.started is None else [self._log(key, turn.address, turn.started)]
-        return Written([logged, *started], Accepted(turn.run_id, logged.seq, duplicate=False))
+        return Written([logged, *started], Accepted(turn.run_id, turn.address.thread_id, logged.seq, duplicate=False))
 
     def _log(self, key: str, address: ThreadAddress, draft: AnyEvent) -> LoggedEvent:
         self._last[key] = self.rows.last_seqs[key] = seq = self._last.get(key, 0) + 1

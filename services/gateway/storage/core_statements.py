@@ -21,12 +21,16 @@ class CoreStatements:
         """See `Statements.read`. SQLite has one writer at a time, so nothing is locked."""
         known = {}
         if turns:
-            query = select(runs.c.user_key, runs.c.message_id, runs.c.run_id, runs.c.accepted_seq).where(
-                runs.c.message_id.in_({message_id for _, message_id in turns}),
-                runs.c.user_key.in_({user_key for user_key, _ in turns}),
+            query = (
+                select(runs.c.user_key, runs.c.message_id, runs.c.run_id, threads.c.thread_id, runs.c.accepted_seq)
+                .join(threads, threads.c.thread_key == runs.c.thread_key)
+                .where(
+                    runs.c.message_id.in_({message_id for _, message_id in turns}),
+                    runs.c.user_key.in_({user_key for user_key, _ in turns}),
+                )
             )
             known = {
-                (row.user_key, row.message_id): Accepted(row.run_id, row.accepted_seq, duplicate=True)
+                (row.user_key, row.message_id): Accepted(row.run_id, row.thread_id, row.accepted_seq, duplicate=True)
                 for row in connection.execute(query)
             }
         places = select(threads.c.thread_key, threads.c.last_seq).where(threads.c.thread_key.in_(thread_keys))

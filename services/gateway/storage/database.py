@@ -3,8 +3,11 @@
 Asynchronous drivers exist for asyncio only; a thread serves both backends.
 """
 
+import os
+import socket
+import sqlite3
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, Self, TypeVar, final
@@ -13,7 +16,7 @@ import anyio
 import psycopg
 from anyio import CapacityLimiter, to_thread
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DisconnectionError, StatementError
 
 from gateway.errors import SettingsError, StorageError
 
@@ -48,6 +51,9 @@ class Database:
         self._engine = engine
         self._limiter = CapacityLimiter(threads)
         self._check_limiter = CapacityLimiter(1)
+        self._in_use: set[Any] = set()
+        event.listen(engine, "checkout", lambda connection, _record, _proxy: self._in_use.add(connection))
+        event.listen(engine, "checkin", lambda connection, _record: self._in_use.discard(connection))
 
     @classmethod
     @asynccontextmanager
@@ -84,17 +90,35 @@ class Database:
             return
         raise StorageError("the database does not answer")
 
+    def break_off(self) -> None:
+        """Break the connections in use: who waits for a server that has fallen silent gets a StorageError now."""
+        for connection in tuple(self._in_use):
+            if isinstance(connection, psycopg.Connection):
+                # It may be closed by its own thread at this very moment.
+                with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as same:
+                    same.shutdown(socket.SHUT_RDWR)
+
     def transact(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in one transaction in this thread. Raises as `run` does."""
         try:
             with self._engine.begin() as connection:
                 return work(connection)
-        except SQLAlchemyError as error:
+        except StorageError:
+            raise
+        except Exception as error:
+            cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
             # Only the kind of error: its text holds the parameters, which are what users wrote.
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            raise StorageError(f"the database failed ({type(cause).__name__})") from error
-        except psycopg.Error as error:
-            raise StorageError(f"the database failed ({type(error).__name__})") from error
+            raise StorageError(f"the database failed ({type(cause).__name__})", refused=_is_refusal(cause)) from error
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether it is about what was to be written, and not about whether the database can be reached."""
+    if isinstance(error, psycopg.Error):
+        return isinstance(error, psycopg.DataError | psycopg.IntegrityError)
+    if isinstance(error, sqlite3.Error):
+        return isinstance(error, sqlite3.DataError | sqlite3.IntegrityError)
+    # A value that the driver or an encoder has no form for never gets as far as the database.
+    return isinstance(error, ArithmeticError | LookupError | TypeError | ValueError | RecursionError)
 
 
 def _ask(connection: Connection) -> None:

@@ -80,6 +80,8 @@ class Accepted:
     """What became of a `NewTurn`."""
 
     run_id: str
+    thread_id: str
+    """Where the message id arrived first: it is the user's own, whatever the thread."""
     seq: int
-    """Place of the `message_accepted` event of the message id's first arrival."""
+    """Place of the `message_accepted` event of that arrival."""
     duplicate: bool

@@ -4,9 +4,11 @@ Large batches cost least, and whoever comes while one is being written waits for
 the batches are short; without them each may be twice as large as the one before.
 """
 
+import math
 import threading
 import time
 from collections import deque
+from contextlib import suppress
 from typing import Final, Generic, TypeVar, final
 
 T = TypeVar("T")
@@ -25,12 +27,13 @@ class Lanes(Generic[T]):
         self._urgent: deque[T] = deque()
         self._ordinary: deque[T] = deque()
         self._changed = threading.Condition()
-        self._deadline: float | None = None
+        self._closed = False
+        self._deadline = math.inf
 
     def put(self, item: T, *, urgent: bool) -> bool:
         """Add an item at the end of its line. Never waits. False: closed, and not taken."""
         with self._changed:
-            if self._deadline is not None:
+            if self._closed:
                 return False
             (self._urgent if urgent else self._ordinary).append(item)
             self._changed.notify()
@@ -39,23 +42,39 @@ class Lanes(Generic[T]):
     def take(self) -> list[T]:
         """Wait for items and take them, the urgent ones first. Empty: closed, and everything is taken."""
         with self._changed:
-            self._changed.wait_for(lambda: self._urgent or self._ordinary or self._deadline is not None)
+            self._changed.wait_for(lambda: self._urgent or self._ordinary or self._closed)
             batch = list(self._urgent)
             self._urgent.clear()
             self._limit = min(_SHORT if batch else 2 * self._limit, self._batch_size)
             batch += [self._ordinary.popleft() for _ in range(min(self._limit, len(self._ordinary)))]
             return batch
 
+    def withdraw(self, item: T) -> bool:
+        """Take back an item. False: it was taken already."""
+        with self._changed:
+            for line in (self._urgent, self._ordinary):
+                # Whoever takes back takes back the oldest: it is found at once.
+                with suppress(ValueError):
+                    line.remove(item)
+                    return True
+            return False
+
     def pause(self, seconds: float) -> bool:
-        """Wait for so long, or until the time that `close` gives. False: that is over."""
+        """Wait for so long, or until the time that `give_up_at` gives. False: that is over."""
         end = time.monotonic() + seconds
         with self._changed:
-            while (left := min(end, self._deadline or end) - time.monotonic()) > 0:
+            while (left := min(end, self._deadline) - time.monotonic()) > 0:
                 self._changed.wait(left)
-            return self._deadline is None or time.monotonic() < self._deadline
+            return time.monotonic() < self._deadline
 
-    def close(self, deadline: float) -> None:
-        """Take nothing more. Pauses end at `deadline`, a time of the monotonic clock."""
+    def give_up_at(self, deadline: float) -> None:
+        """Have pauses end at a time of the monotonic clock, or at an earlier one that was given before."""
         with self._changed:
-            self._deadline = deadline
+            self._deadline = min(self._deadline, deadline)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """Take nothing more."""
+        with self._changed:
+            self._closed = True
             self._changed.notify()

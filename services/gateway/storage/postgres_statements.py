@@ -34,7 +34,8 @@ def _update(table: Table, key: str, columns: Sequence[str], *, condition: str = 
 
 
 _KNOWN_TURNS: Final = (
-    "SELECT user_key, message_id, run_id, accepted_seq FROM runs WHERE message_id = ANY(%s) AND user_key = ANY(%s)"
+    "SELECT runs.user_key, message_id, run_id, thread_id, accepted_seq FROM runs JOIN threads USING (thread_key)"
+    " WHERE message_id = ANY(%s) AND runs.user_key = ANY(%s)"
 )
 # Locked in one order, so that two instances which write to the same threads never wait for each other in a ring.
 _LAST_SEQS: Final = "SELECT thread_key, last_seq FROM threads WHERE thread_key = ANY(%s) ORDER BY thread_key FOR UPDATE"
@@ -65,11 +66,7 @@ class PostgresStatements:
         self, connection: Connection, turns: Collection[TurnIdentity], thread_keys: Collection[str]
     ) -> tuple[dict[TurnIdentity, Accepted], dict[str, int]]:
         """See `Statements.read`."""
-        driver = _driver(connection)
-        if not driver.autocommit:
-            # The transaction is begun here and not by the driver, which would take a round trip for it.
-            driver.autocommit = True
-        cursor = psycopg.ClientCursor(driver)
+        cursor = psycopg.ClientCursor(_driver(connection))
         message_ids = [message_id for _, message_id in turns]
         user_keys = list({user_key for user_key, _ in turns})
         cursor.execute(_READ, (list(thread_keys), message_ids, user_keys))
@@ -77,8 +74,8 @@ class PostgresStatements:
         places = dict(cursor.fetchall())
         cursor.nextset()
         known = {
-            (user_key, message_id): Accepted(run_id, seq, duplicate=True)
-            for user_key, message_id, run_id, seq in cursor.fetchall()
+            (user_key, message_id): Accepted(run_id, thread_id, seq, duplicate=True)
+            for user_key, message_id, run_id, thread_id, seq in cursor.fetchall()
         }
         return known, places
 
@@ -110,7 +107,11 @@ class PostgresStatements:
 
 
 def _driver(connection: Connection) -> "psycopg.Connection[Any]":
-    return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+    driver = cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+    if not driver.autocommit:
+        # The transaction is begun in `read` and not by the driver, which would take a round trip for it.
+        driver.autocommit = True
+    return driver
 
 
 def _in_order(rows: dict[Any, Row]) -> list[Row]:

@@ -28,6 +28,9 @@ metadata: Final = MetaData(
     }
 )
 
+_COUNT: Final = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite keeps 64 bits in any integer column; these were made under the shorter name."""
+
 log: Final = Table(
     "log",
     metadata,
@@ -86,8 +89,8 @@ runs: Final = Table(
     Column("accepted_seq", BigInteger, nullable=False),
     Column("request", Text, nullable=False),
     Column("error_code", String(32)),
-    Column("input_tokens", Integer),
-    Column("output_tokens", Integer),
+    Column("input_tokens", _COUNT),
+    Column("output_tokens", _COUNT),
     Column("duration_ms", Float),
     Column("created_at", String(32), nullable=False),
     Column("finished_at", String(32)),

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, final
 
 import anyio
@@ -51,14 +51,23 @@ class ExecutionEngine:
     """Runs one turn for one user. Made by `ExecutionEngineFactory`, used once."""
 
     def __init__(
-        self, model: ResilientModel, toolbox: Toolbox, events: RunEvents, settings: Settings, *, show_thinking: bool
+        self,
+        model: ResilientModel,
+        toolbox: Toolbox,
+        events: RunEvents,
+        ids: IdGenerator,
+        settings: Settings,
+        *,
+        show_thinking: bool,
     ) -> None:
         self._model = model
         self._toolbox = toolbox
         self._events = events
+        self._ids = ids
         self._settings = settings
         self._show_thinking = show_thinking
         self._size = 0
+        self._call_ids: set[str] = set()
 
     async def run(
         self, conversation: Sequence[dict[str, Any]], emit: Emit, *, may_emit: Callable[[], Awaitable[None]]
@@ -127,9 +136,16 @@ class ExecutionEngine:
             case ToolCall():
                 self._count(part.id)
                 self._count(part.arguments)
-                answer.calls.append(part)
+                answer.calls.append(self._told_apart(part))
             case AnswerEnd():
                 answer.end = part
+
+    def _told_apart(self, call: ToolCall) -> ToolCall:
+        # Models leave ids out or repeat them, within an answer or in each one; the events of a run are paired by them.
+        if not call.id or call.id in self._call_ids:
+            call = replace(call, id=self._ids.tool_call())
+        self._call_ids.add(call.id)
+        return call
 
     def _count(self, text: str) -> None:
         # As it goes over the wire: the last event carries all of the text once more, and clients bound what they take.
@@ -159,7 +175,7 @@ class ExecutionEngineFactory:
         events = RunEvents(context, self._ids)
         toolbox = self._toolbox.only(lambda name: self._access.may_use(context.roles, name))
         thinking = context.enable_thinking and self._access.may_see_thinking(context.roles)
-        engine = ExecutionEngine(self._model, toolbox, events, self._settings, show_thinking=thinking)
+        engine = ExecutionEngine(self._model, toolbox, events, self._ids, self._settings, show_thinking=thinking)
         return engine, events
 
 

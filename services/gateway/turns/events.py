@@ -28,6 +28,7 @@ from chat_protocol.events import (
     format_timestamp,
 )
 from gateway.ids import IdGenerator
+from gateway.storage.entries import Accepted
 from gateway.turns.context import UserExecutionContext
 
 
@@ -58,9 +59,9 @@ class RunEvents:
         payload = MessageAcceptedPayload(message_id=self._context.message_id, content=content)
         return MessageAccepted(**self._envelope(), payload=payload)
 
-    def duplicate(self, run_id: str) -> MessageAccepted:
-        """The answer to a message id that is known: it names the run of its first arrival."""
-        envelope = self._envelope() | {"run_id": run_id}
+    def duplicate(self, first: Accepted) -> MessageAccepted:
+        """The answer to a message id that is known: it names the thread and the run of its first arrival."""
+        envelope = self._envelope() | {"thread_id": first.thread_id, "run_id": first.run_id}
         payload = MessageAcceptedPayload(message_id=self._context.message_id, duplicate=True)
         return MessageAccepted(**envelope, payload=payload)
 

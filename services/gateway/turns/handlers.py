@@ -2,11 +2,15 @@
 
 from typing import TYPE_CHECKING, final
 
+from chat_protocol.events import ErrorCode
 from chat_protocol.messages import Cancel, UserMessage
+from gateway.delivery.refusals import refusal
+from gateway.errors import BusyError, RequestError
 from gateway.ids import IdGenerator
 from gateway.storage.entries import Accepted
 from gateway.turns.context import UserExecutionContext
 from gateway.turns.events import RunEvents
+from gateway.turns.router import Settling
 from gateway.turns.service import MessageHandlerService
 
 if TYPE_CHECKING:
@@ -21,8 +25,8 @@ class AgentHandler:
         self._service = service
         self._ids = ids
 
-    async def handle(self, connection: "Connection", message: UserMessage) -> None:
-        """Accept the message; its events reach the connection, which follows the thread from here on.
+    async def handle(self, connection: "Connection", message: UserMessage) -> Settling:
+        """Have the message stored; its events reach the connection, which follows the thread from here on.
 
         Raises:
             BusyError: there is no room for it now.
@@ -39,15 +43,23 @@ class AgentHandler:
             priority=message.priority,
             session_id=thread_id if connection.speaks_of_sessions else None,
         )
-
         connection.check_room(context.address)
 
-        def follow(accepted: Accepted) -> None:
-            if accepted.duplicate:
-                connection.send(RunEvents(context, self._ids).duplicate(accepted.run_id))
-            connection.follow(context.address, after_seq=accepted.seq - 1, catch_up=accepted.duplicate)
+        def answer(news: Accepted | RequestError) -> None:
+            if isinstance(news, Accepted) and news.duplicate and message.thread_id not in {None, news.thread_id}:
+                news = _used_elsewhere(news)
+            if isinstance(news, RequestError):
+                connection.send(refusal(_naming(news, context), self._ids, request_id=message.id))
+                return
+            if news.duplicate:
+                connection.send(RunEvents(context, self._ids).duplicate(news))
+            address = context.address._replace(thread_id=news.thread_id)
+            connection.follow(address, after_seq=news.seq - 1, catch_up=news.duplicate)
 
-        await self._service.accept(context, message.content, before_publish=follow)
+        try:
+            return self._service.accept(context, message.content, answer).wait_settled
+        except BusyError as error:
+            raise _naming(error, context) from None
 
 
 @final
@@ -67,3 +79,17 @@ class CancelHandler:
         turn = self._service.cancel(user_key, message.run_id)
         if turn is not None:
             await self._service.report_cancelled(turn)
+
+
+def _naming(error: RequestError, context: UserExecutionContext) -> RequestError:
+    if isinstance(error, BusyError):
+        error.message_id = context.message_id
+    return error
+
+
+def _used_elsewhere(first: Accepted) -> RequestError:
+    return RequestError(
+        ErrorCode.INVALID_FIELD,
+        f"you have sent a message of that id in the thread {first.thread_id!r}; take another id for another message",
+        field="message_id",
+    )

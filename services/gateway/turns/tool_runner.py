@@ -15,6 +15,8 @@ from gateway.tools.toolbox import Toolbox
 from gateway.turns.events import RunEvents
 
 _LONGEST_NAME = 64
+_MAX_DEPTH = 64
+"""Objects and arrays inside each other that a tool takes or gives: whoever decodes the event has so much stack."""
 _LAST_WORD_SECONDS = 1.0
 
 
@@ -89,6 +91,8 @@ class ToolRunner:
             tool = self._toolbox.get(name)
             with anyio.fail_after(self._timeout):
                 result = await tool.run(arguments)
+            if _depth(result) > _MAX_DEPTH:
+                return None, f"the result is nested deeper than {_MAX_DEPTH} levels"
             if (size := len(msgspec.json.encode(result))) > self._max_result_bytes:
                 return None, f"the result has {size} bytes, the limit is {self._max_result_bytes}; ask for less"
             return result, None
@@ -108,4 +112,19 @@ def _parse_arguments(text: str) -> tuple[dict[str, Any], str | None]:
         return {}, "arguments: not JSON; send one JSON object"
     if not isinstance(arguments, dict):
         return {}, "arguments: not an object; send one JSON object"
+    if _depth(arguments) > _MAX_DEPTH:
+        return {}, f"arguments: nested deeper than {_MAX_DEPTH} levels; send a flatter object"
     return arguments, None
+
+
+def _depth(value: Any) -> int:
+    """Levels of objects and arrays in a value, counted no further than one beyond what is allowed."""
+    depth = 0
+    level = [value]
+    while depth <= _MAX_DEPTH:
+        level = [part for part in level if isinstance(part, dict | list | tuple)]
+        if not level:
+            break
+        depth += 1
+        level = [inner for part in level for inner in (part.values() if isinstance(part, dict) else part)]
+    return depth

@@ -1,4 +1,7 @@
-"""Kill -9 amid fifty turns, restart, resume: nothing acknowledged is lost, nothing sent is lost or doubled."""
+"""Kill -9 amid fifty turns, restart, resume: nothing acknowledged is lost, nothing sent is lost or doubled.
+
+And the death of the database: the process ends when it is told to.
+"""
 
 import json
 import os
@@ -14,7 +17,9 @@ import anyio
 import pytest
 from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
+from sqlalchemy import make_url
 
+from fault_proxy import Cut, FaultProxy
 from gateway.identity.tokens import TokenIssuer
 from gateway.testing.client import TERMINAL_EVENTS, ChatClient, ConnectionEndedError
 from mock_llm.testing import RunningMockLLM, mock_llm_in_thread
@@ -30,6 +35,7 @@ ENVIRONMENT = {
     **os.environ,
     "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
     "GATEWAY_JWT_KEYS": f"main={KEY.decode()}",
+    "GATEWAY_DRAIN_TIMEOUT": "0.5",
 }
 
 PACED = """
@@ -161,3 +167,27 @@ async def test_fifty_turns_survive_a_kill_without_lost_or_doubled_events(
     assert all([event["seq"] for event in events] == list(range(1, len(events) + 1)) for events in seen.values())
     assert {events[-1]["type"] for events in seen.values()} <= set(TERMINAL_EVENTS)
     assert len({event["epoch"] for events in seen.values() for event in events}) == 1
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+async def test_sigterm_ends_a_gateway_whose_database_is_gone_while_turns_are_under_way(
+    backend: str, model: RunningMockLLM, postgres_url: str
+) -> None:
+    url = make_url(postgres_url)
+    async with FaultProxy(url.host or "127.0.0.1", url.port or 5432) as proxy:
+        through = url.set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
+        async with (
+            gateway_process((backend, through), model.openai_url) as (process, ws_url),
+            ChatClient.connect(ws_url, headers=headers("alice")) as client,
+        ):
+            await client.receive()
+            for number in range(4):
+                await client.send({"type": "user_message", "content": "compute", "thread_id": f"t{number}"})
+            await client.receive_until("agent_thinking")
+            proxy.refuse()
+            proxy.cut(Cut.RST)
+            process.terminate()
+            ended = await client.wait_closed()
+            with anyio.fail_after(20):
+                returncode = await process.wait()
+    assert (ended.code, returncode) == (4503, 0)

@@ -51,7 +51,6 @@ MALFORMED: dict[str, list[tuple[str, Any, str, str | None]]] = {
         ("content array", {"type": "user_message", "content": ["hi"]}, "invalid_field", "content"),
         ("thread number", SAY | {"thread_id": 7}, "invalid_field", "thread_id"),
         ("flag as text", SAY | {"enable_thinking": "yes"}, "invalid_field", "enable_thinking"),
-        ("metadata array", SAY | {"metadata": []}, "invalid_field", "metadata"),
         ("seq as text", {"type": "ack", **HERE, "seq": "4"}, "invalid_field", "seq"),
         ("seq fraction", {"type": "resume", **HERE, "seq": 1.5}, "invalid_field", "seq"),
         ("nonce object", {"type": "ping", "nonce": {}}, "invalid_field", "nonce"),

@@ -1,10 +1,11 @@
-"""PostgreSQL goes away in the middle of a turn and comes back: `busy` meanwhile, and nothing is lost."""
+"""PostgreSQL goes away in the middle of a turn, for a while or for good: `busy`, nothing lost, and an end in time."""
 
 import os
 import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from sqlalchemy import Connection, make_url
@@ -87,6 +88,84 @@ async def test_a_message_that_was_told_to_wait_runs_once_when_it_is_sent_again(
         rest = await client.receive_until("pong")
     assert [event["type"] for event in events].count("agent_started") == 1
     assert "agent_started" not in {event["type"] for event in rest}
+
+
+async def test_a_message_that_a_silent_database_keeps_waiting_runs_once_under_the_id_that_busy_names(
+    gateway: RunningGateway, proxy: FaultProxy, held_llm: RunningMockLLM
+) -> None:
+    async with ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client:
+        await client.receive()
+        await client.chat("more", thread_id="talk")
+        asked = len(held_llm.requests())
+        proxy.stall()
+        await client.send({"type": "user_message", "content": "more", "id": "r"})
+        busy = await client.receive()
+        proxy.resume()
+        await client.send({"type": "user_message", "content": "more", "message_id": busy["payload"]["message_id"]})
+        # Either arrival may be the first; the run is the same, and there is one.
+        events = await client.receive_until("agent_completed")
+        await client.send({"type": "ping"})
+        events += await client.receive_until("pong")
+    assert (busy["type"], busy["payload"]["request_id"]) == ("busy", "r")
+    assert "message_id" in busy["payload"]["text"]
+    assert len({event["run_id"] for event in events if "run_id" in event}) == 1
+    assert len(held_llm.requests()) == asked + 1
+
+
+async def test_who_waits_for_the_database_can_still_ping_and_cancel(gateway: RunningGateway, proxy: FaultProxy) -> None:
+    async with ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client:
+        await client.receive()
+        await client.send({"type": "user_message", "content": "wait", "thread_id": "talk"})
+        events = await client.receive_until("partial_result")
+        proxy.stall()
+        await client.send({"type": "user_message", "content": "more", "thread_id": "other"})
+        await client.send({"type": "cancel", "run_id": events[0]["run_id"]})
+        await client.send({"type": "ping", "nonce": "n"})
+        first = [event for event in [await client.receive(), await client.receive()] if event["type"] != "busy"]
+        proxy.resume()
+        last = (await client.receive_until("error_event"))[-1]
+    assert [event["type"] for event in first] == ["pong"]
+    assert (last["run_id"], last["payload"]["code"]) == (events[0]["run_id"], "cancelled")
+
+
+@pytest.mark.parametrize("how", ["is gone", "says nothing"])
+async def test_a_stop_ends_in_time_when_the_database_does_not_take_the_last_event(
+    proxy: FaultProxy, held_llm: RunningMockLLM, postgres_url: str, how: str
+) -> None:
+    url = make_url(postgres_url).set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
+    settings = make_settings(url, held_llm.openai_url, storage_timeout=0.4, drain_timeout=0.2, drain_spread=0.1)
+    with anyio.fail_after(30):
+        async with (
+            running_gateway(settings) as gateway,
+            ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client,
+        ):
+            await client.receive()
+            await client.send({"type": "user_message", "content": "wait", "thread_id": "talk"})
+            events = await client.receive_until("partial_result")
+            if how == "is gone":
+                proxy.refuse()
+                proxy.cut(Cut.RST)
+            else:
+                proxy.stall()
+            # A read from the log, too, is under way when the gateway stops.
+            position = {name: events[0][name] for name in ("thread_id", "epoch")}
+            await client.send({"type": "resume", **position, "seq": 0})
+            held_llm.barriers.release("middle")
+            gateway.stop()
+            ended = await client.wait_closed()
+    proxy.clear()
+    proxy.accept()
+    async with (
+        running_gateway(settings) as again,
+        ChatClient.connect(again.ws_url, headers=again.headers()) as client,
+    ):
+        await client.receive()
+        await client.send({"type": "resume", **position, "seq": events[-1]["seq"]})
+        last = (await client.receive_until("error_event", "agent_completed"))[-1]
+    # The HTTP server itself closes a connection whose last request waits for a database that says nothing.
+    assert ended.code in {4503, 1012}
+    assert last["run_id"] == events[0]["run_id"]
+    assert last["type"] == "agent_completed" or last["payload"]["code"] == "interrupted"
 
 
 async def test_a_server_that_falls_silent_is_given_up_after_seconds(proxy: FaultProxy, postgres_url: str) -> None:

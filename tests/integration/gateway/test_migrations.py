@@ -63,7 +63,7 @@ async def test_instances_that_start_together_migrate_one_after_the_other(postgre
         async with anyio.create_task_group() as group:
             for _ in range(4):
                 group.start_soon(migrate, database)
-        assert await check_revision(database) == "0002"
+        assert await check_revision(database) == "0003"
 
 
 async def test_an_empty_database_is_refused_with_the_command_that_helps(database_url: str) -> None:

@@ -45,7 +45,20 @@ name: endless
 rules:
   - name: again
     match: {}
-    reply: [{tool_call: {name: calculator, arguments: {expression: "1 + 1"}}}]
+    reply:
+      - tool_call: {id: mine, name: calculator, arguments: {expression: "1 + 1"}}
+      - tool_call: {id: mine, name: calculator, arguments: {expression: "2 + 2"}}
+"""
+
+NESTED = """
+name: nested
+rules:
+  - name: told
+    match: {tool_result: true}
+    reply: [{text: ["Done."]}]
+  - name: nested
+    match: {}
+    reply: [{tool_call: {name: calculator, arguments: '%s'}}]
 """
 
 WORDY = (
@@ -151,7 +164,46 @@ async def test_a_model_that_never_stops_calling_tools_meets_the_turn_limit(tmp_p
     ):
         events = await one_turn(gateway, QUESTION)
     assert events[-1]["payload"]["code"] == "turn_limit"
-    assert [event["type"] for event in events].count("tool_completed") == 3
+    assert [event["type"] for event in events].count("tool_completed") == 6
+
+
+async def test_calls_under_one_id_are_told_apart_and_the_model_is_answered_under_the_same_ids(tmp_path: Path) -> None:
+    async with (
+        running_mock_llm(ENDLESS) as llm,
+        running_gateway(make_settings(tmp_path, llm.openai_url, max_steps=3)) as gateway,
+    ):
+        events = await one_turn(gateway, QUESTION)
+        asked = msgspec.json.decode(llm.requests()[-1].body or b"")["messages"]
+    begun = [event["payload"]["tool_call_id"] for event in events if event["type"] == "tool_executing"]
+    ended = [event["payload"]["tool_call_id"] for event in events if event["type"] == "tool_completed"]
+    told = [message["tool_call_id"] for message in asked if message["role"] == "tool"]
+    called = [call["id"] for message in asked for call in message.get("tool_calls", ())]
+    assert "mine" in begun
+    assert len(set(begun)) == 6
+    assert sorted(begun) == sorted(ended)
+    assert told == called
+    assert set(called) < set(begun)
+
+
+@pytest.mark.parametrize(
+    ("depth", "words"), [(64, "no such argument"), (65, "nested"), (900, "nested"), (5000, "JSON")]
+)
+async def test_deeply_nested_arguments_are_a_fault_of_the_call_and_every_client_hears_of_it(
+    tmp_path: Path, depth: int, words: str
+) -> None:
+    async with (
+        running_mock_llm(NESTED % ('{"a":' * depth + "1" + "}" * depth)) as llm,
+        running_gateway(make_settings(tmp_path, llm.openai_url, thinking_roles=["nobody"])) as gateway,
+        # Whoever is not shown everything has each event decoded.
+        ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client,
+    ):
+        await client.receive()
+        events = await client.chat(QUESTION)
+        await client.send({"type": "ping"})
+        pong = await client.receive()
+    completed = next(event for event in events if event["type"] == "tool_completed")
+    assert words in completed["payload"]["result"]["error"]
+    assert (events[-1]["type"], pong["type"]) == ("agent_completed", "pong")
 
 
 @pytest.mark.parametrize("content", ["Tell me", "Use a tool"])

@@ -44,11 +44,21 @@ async def test_a_stop_lets_the_running_turn_end_and_then_closes_with_a_hint(tmp_
             await client.receive_until("partial_result")
             gateway.stop()
             draining = (await client.receive_until("draining"))[-1]
+            async with ChatClient.connect(gateway.ws_url, headers=gateway.headers("late")) as late_client:
+                assert (await late_client.receive())["type"] == "welcome"
+                late = await late_client.receive()
+            socketio = f"ws{gateway.url.removeprefix('http')}/socket.io/?EIO=4&transport=websocket"
+            async with ChatClient.connect(socketio, headers=gateway.headers("late")) as late_client:
+                await late_client.send("40")
+                while not (message := await late_client.receive_text()).startswith("42"):
+                    pass
             await client.send({"type": "user_message", "content": "one more"})
             refused = (await client.receive_until("busy"))[-1]
             llm.barriers.release("middle")
             last = (await client.receive_until("agent_completed"))[-1]
             ended = await client.wait_closed()
+    assert late == draining
+    assert message.startswith('42["error",{"code":"draining"')
     assert draining["payload"]["retry_after_ms"] > 0
     assert "shutting down" in refused["payload"]["text"]
     assert last["payload"]["text"] == "one two"

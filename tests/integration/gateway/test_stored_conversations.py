@@ -123,3 +123,51 @@ async def test_tenants_with_the_same_user_never_meet(
         await client.receive()
         await client.chat(QUESTION, thread_id="talk")
     assert await history.get_history(talk) == []
+
+
+async def test_a_message_id_of_another_thread_is_refused_and_the_thread_loses_nothing(
+    gateway: RunningGateway, history: History, talk: ThreadAddress
+) -> None:
+    async with ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client:
+        await client.receive()
+        for number in range(3):
+            await client.chat("hi", thread_id="talk", message_id=f"a{number}")
+        await client.send({"type": "user_message", "content": "x", "thread_id": "b", "message_id": "a2", "id": "r"})
+        refused = await client.receive()
+        events = await client.chat("new", thread_id="b", message_id="b1")
+    assert await history.get_history(talk._replace(thread_id="b")) != []
+    assert refused["type"] == "error_event"
+    assert (refused["payload"]["code"], refused["payload"]["field"]) == ("invalid_field", "message_id")
+    assert refused["payload"]["request_id"] == "r"
+    assert "'talk'" in refused["payload"]["text"]
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert events[-1]["type"] == "agent_completed"
+
+
+async def test_a_known_message_id_without_a_thread_is_answered_in_the_thread_of_its_first_arrival(
+    gateway: RunningGateway,
+) -> None:
+    message = {"type": "user_message", "content": "hi", "message_id": "m"}
+    async with ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client:
+        await client.receive()
+        await client.send(message)
+        first = await client.receive_until("agent_completed")
+    async with ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client:
+        await client.receive()
+        await client.send(message)
+        answer = await client.receive()
+        again = await client.receive_until("agent_completed")
+    assert answer["payload"] == {"message_id": "m", "duplicate": True}
+    assert (answer["thread_id"], answer["run_id"]) == (first[0]["thread_id"], first[0]["run_id"])
+    assert again == first
+
+
+async def test_a_message_with_a_nul_is_stored_and_answered(
+    gateway: RunningGateway, history: History, talk: ThreadAddress
+) -> None:
+    async with ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client:
+        await client.receive()
+        events = await client.chat("before\0after", thread_id="talk")
+    messages = await history.get_history(talk)
+    assert events[-1]["type"] == "agent_completed"
+    assert messages[0].content == "before\N{REPLACEMENT CHARACTER}after"

@@ -10,8 +10,14 @@ from typing import Any
 import anyio
 import pytest
 
+from gateway.application import Gateway
+from gateway.errors import RequestError
+from gateway.identity.principal import Principal
+from gateway.storage.entries import Accepted
 from gateway.testing import RunningGateway, make_settings, running_gateway
 from gateway.testing.client import ChatClient
+from gateway.turns.arrival import MessageArrival
+from gateway.turns.context import UserExecutionContext
 from mock_llm.testing import RunningMockLLM, running_mock_llm
 
 pytestmark = pytest.mark.anyio
@@ -89,10 +95,10 @@ async def test_a_full_queue_says_busy_and_when_to_come_back(small_gateway: Runni
         await client.receive_until("partial_result")
         for number in range(3):
             await client.send({"type": "user_message", "id": f"r{number}", "content": "more", "thread_id": "talk"})
-        events = await client.receive_until("busy")
-    assert [event["type"] for event in events] == ["message_accepted", "message_accepted", "busy"]
-    assert events[-1]["payload"]["retry_after_ms"] > 0
-    assert events[-1]["payload"]["request_id"] == "r2"
+        events = {event["type"]: event for event in [await client.receive() for _ in range(3)]}
+    assert set(events) == {"message_accepted", "busy"}
+    assert events["busy"]["payload"]["retry_after_ms"] > 0
+    assert events["busy"]["payload"]["request_id"] == "r2"
 
 
 async def test_turns_of_a_thread_run_in_the_order_of_its_messages(
@@ -267,3 +273,40 @@ async def test_a_token_of_another_user_is_not_taken_over(small_gateway: RunningG
         await client.send({"type": "auth", "token": small_gateway.token("bob")})
         refused = await client.receive()
     assert refused["payload"]["code"] == "forbidden"
+
+
+async def test_a_message_that_cannot_even_be_put_into_words_takes_no_place(
+    held_llm: RunningMockLLM, tmp_path: Path
+) -> None:
+    odd = Principal("default", "alice", frozenset({"\ud800"}), 1e12)
+    settings = make_settings(tmp_path, held_llm.openai_url, queue_size=2, runs_per_user=1)
+    news: list[Accepted | RequestError] = []
+    async with Gateway.open(settings) as gateway:
+
+        def accept(principal: Principal) -> MessageArrival:
+            ids = gateway.ids
+            context = UserExecutionContext.of(principal, thread_id="t", run_id=ids.run(), message_id=ids.message())
+            return gateway.service.accept(context, "quick", news.append)
+
+        for _ in range(10):
+            with pytest.raises(UnicodeEncodeError):
+                accept(odd)
+        for _ in range(3):
+            await accept(Principal("default", "alice", frozenset(), 1e12)).wait_settled()
+    assert [type(one) for one in news] == [Accepted] * 3
+
+
+async def test_a_message_that_the_database_refuses_leaves_its_place_and_nobody_else_notices(
+    held_llm: RunningMockLLM, tmp_path: Path
+) -> None:
+    settings = make_settings(tmp_path, held_llm.openai_url, queue_size=2, runs_per_user=1)
+    alice = Principal("default", "alice", frozenset(), 1e12)
+    news: list[Accepted | RequestError] = []
+    async with Gateway.open(settings) as gateway:
+        for content in ("canary \ud800", "quick") * 5:
+            ids = gateway.ids
+            context = UserExecutionContext.of(alice, thread_id="t", run_id=ids.run(), message_id=ids.message())
+            await gateway.service.accept(context, content, news.append).wait_settled()
+            await gateway.service.queue.wait_idle()
+    assert [isinstance(one, Accepted) for one in news] == [False, True] * 5
+    assert {one.code.value for one in news if isinstance(one, RequestError)} == {"internal_error"}

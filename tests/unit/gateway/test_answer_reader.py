@@ -71,6 +71,11 @@ def test_both_names_of_reasoning_are_read(field: str) -> None:
     assert read(sse(delta(**{field: "So."}), delta("stop")))[0] == ReasoningDelta("So.")
 
 
+def test_a_tool_call_without_an_id_is_read() -> None:
+    calls = sse(tool(1, "{}", name="search"), tool(0, "{}", name="calculator"), delta("tool_calls"))
+    assert read(calls)[:2] == [ToolCall("", "calculator", "{}"), ToolCall("", "search", "{}")]
+
+
 @pytest.mark.parametrize(
     "stream",
     [
@@ -82,11 +87,20 @@ def test_both_names_of_reasoning_are_read(field: str) -> None:
         pytest.param(b"data: \xff\n\n", id="not UTF-8"),
         pytest.param(sse({"error": {"message": "overloaded"}}), id="error in the stream"),
         pytest.param(b"data: " + b"x" * (1 << 21), id="a line without end"),
+        pytest.param(sse(delta("stop"), {"usage": {"prompt_tokens": -1}}), id="fewer than no tokens"),
+        pytest.param(sse(delta("stop"), {"usage": {"completion_tokens": 2**53 + 1}}), id="more tokens than can be"),
     ],
 )
 def test_an_answer_that_is_not_whole_is_an_error(stream: bytes) -> None:
     with pytest.raises(ModelError):
         read(stream)
+
+
+def test_a_large_number_of_tokens_is_read() -> None:
+    usage = {"usage": {"prompt_tokens": 2**53, "completion_tokens": 3_000_000_000}}
+    assert read(sse(delta("stop"), usage)) == [
+        AnswerEnd("stop", Usage(input_tokens=2**53, output_tokens=3_000_000_000))
+    ]
 
 
 @pytest.mark.parametrize("part", ["arguments", "name", "id"])

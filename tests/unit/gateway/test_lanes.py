@@ -53,7 +53,7 @@ def test_who_takes_waits_for_an_item() -> None:
 def test_a_closed_queue_gives_what_is_left_and_then_nothing() -> None:
     lanes = Lanes[str](10)
     lanes.put("a", urgent=False)
-    lanes.close(time.monotonic() + LONG)
+    lanes.close()
     assert not lanes.put("b", urgent=False)
     assert lanes.take() == ["a"]
     assert lanes.take() == []
@@ -64,17 +64,28 @@ def test_closing_wakes_who_waits_for_an_item() -> None:
     taken: list[list[str]] = []
     thread = threading.Thread(target=lambda: taken.append(lanes.take()))
     thread.start()
-    lanes.close(time.monotonic() + LONG)
+    lanes.close()
     thread.join(LONG)
     assert taken == [[]]
 
 
-def test_a_pause_ends_with_the_time_that_closing_left() -> None:
+def test_an_item_can_be_taken_back_until_it_is_taken() -> None:
+    lanes = Lanes[str](10)
+    for item in ("a", "b", "c"):
+        lanes.put(item, urgent=item == "c")
+    assert lanes.withdraw("a")
+    assert lanes.withdraw("c")
+    assert lanes.take() == ["b"]
+    assert not lanes.withdraw("b")
+
+
+def test_a_pause_ends_with_the_first_time_that_was_given() -> None:
     lanes = Lanes[str](10)
     assert lanes.pause(0.001)
     over: list[bool] = []
     thread = threading.Thread(target=lambda: over.append(lanes.pause(LONG)))
     thread.start()
-    lanes.close(time.monotonic())
+    lanes.give_up_at(time.monotonic())
+    lanes.give_up_at(time.monotonic() + LONG)
     thread.join(LONG / 2)
     assert over == [False]

@@ -201,9 +201,11 @@ class Session:
                 socket_packets.CONNECT_ERROR, {"message": f"Not authenticated: {error.reason}.", "data": details}
             )
             return
-        self._connection = self._make_connection(principal)
+        self._connection = connection = self._make_connection(principal)
         self.state = State.CONNECTED
-        self._put_socket(socket_packets.CONNECT, {"sid": self._connection.id})
+        self._put_socket(socket_packets.CONNECT, {"sid": connection.id})
+        self._gateway.hub.add(connection)
+        self._spawn(self, connection)
 
     def _make_connection(self, principal: Principal) -> Connection:
         connection = Connection(
@@ -215,8 +217,6 @@ class Session:
             speaks_of_sessions=True,
         )
         connection.on_close(self.close, finished=self._finish)
-        self._gateway.hub.add(connection)
-        self._spawn(self, connection)
         return connection
 
     async def _handle_event(self, connection: Connection, encoded: str, packet: socket_packets.Packet) -> None:
@@ -232,9 +232,13 @@ class Session:
             frame = to_frame(packet.data if isinstance(packet.data, list) else [])
         except MalformedMessageError as error:
             connection.send(self._answers.refused(error.code, str(error), field=error.field))
+            settled = None
         else:
-            await self._answers.handle(connection, frame, self._gateway.router)
+            settled = await self._answers.handle(connection, frame, self._gateway.router)
         if packet.id is not None:
+            # Whoever asks for an acknowledgement learns with it that the message is stored, or was refused.
+            if settled is not None:
+                await settled()
             self._put_socket(socket_packets.ACK, [], ack_id=packet.id)
 
     def _put_socket(self, packet_type: int, data: Any, *, namespace: str = "/", ack_id: int | None = None) -> None:
