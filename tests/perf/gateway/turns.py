@@ -123,23 +123,22 @@ def main() -> None:
         f"{options.turns} turns of 7 events, {options.concurrency} at a time, PostgreSQL, one core for the server": 0.0,
         f"the same turns of a model that takes {options.model_seconds:g} s for each": options.model_seconds,
     }
-    for title, model_seconds in tables.items():
-        with stage.database() as database, stage.model(SCENARIO.format(seconds=model_seconds / 2)) as llm:
+    with stage.database() as database:
+        for title, model_seconds in tables.items():
+            with stage.model(SCENARIO.format(seconds=model_seconds / 2)) as llm:
 
-            def measure(
-                side: tuple[Serve, MakeUser], dsn: str = database.dsn, llm: str = llm, spread: float = model_seconds
-            ) -> Result:
-                return run_turns(*side, dsn, llm, options.turns, options.concurrency, spread)
+                def measure(side: tuple[Serve, MakeUser], llm: str = llm, spread: float = model_seconds) -> Result:
+                    return run_turns(*side, database.dsn, llm, options.turns, options.concurrency, spread)
 
-            results: dict[str, list[Result]] = stage.in_turns(
-                options.rounds, {name: partial(measure, side) for name, side in sides.items()}
+                results: dict[str, list[Result]] = stage.in_turns(
+                    options.rounds, {name: partial(measure, side) for name, side in sides.items()}
+                )
+            best = statistics.median(result.turns_per_second for result in next(iter(results.values())))
+            stage.print_table(
+                title,
+                ["turns/s", f"{next(iter(results))} is", "CPU ms/turn", *KINDS, "MiB"],
+                [(name, cells(result, best)) for name, result in results.items()],
             )
-        best = statistics.median(result.turns_per_second for result in next(iter(results.values())))
-        stage.print_table(
-            title,
-            ["turns/s", f"{next(iter(results))} is", "CPU ms/turn", *KINDS, "MiB"],
-            [(name, cells(result, best)) for name, result in results.items()],
-        )
 
 
 if __name__ == "__main__":
