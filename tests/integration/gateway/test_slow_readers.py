@@ -122,10 +122,20 @@ def connections_in_memory(gateway: RunningGateway, user_id: str) -> list[Connect
 
 
 async def flood(client: ChatClient, gateway: RunningGateway, epoch: str) -> None:
-    """Ask for far more than the client reads; over once the last answer is in the log."""
-    for number in range(12):
-        await client.send({"type": "user_message", "content": "flood", "thread_id": f"t{number}"})
-    await go_on(gateway, "t11", epoch=epoch, seq=0)
+    """Let far more come than the client reads; over once the last answer is in the log.
+
+    Others ask, for an evicted client's questions may never be read.
+    """
+    threads = [f"t{number}" for number in range(12)]
+    for thread_id in threads:
+        await client.send({"type": "resume", "thread_id": thread_id, "epoch": epoch, "seq": 0})
+    await client.send({"type": "ping"})
+    await client.receive_until("pong")
+    for thread_id in threads:
+        async with ChatClient.connect(gateway.ws_url, headers=gateway.headers("slow")) as asker:
+            await asker.send({"type": "user_message", "content": "flood", "thread_id": thread_id})
+            await asker.receive_until("message_accepted")
+    await go_on(gateway, threads[-1], epoch=epoch, seq=0)
 
 
 async def go_on(gateway: RunningGateway, thread_id: str, *, epoch: str, seq: int) -> list[dict[str, Any]]:
