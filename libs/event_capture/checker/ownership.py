@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +11,8 @@ from event_capture.contract.clauses import Claim, Own, Scope
 from event_capture.vocabulary.pointer import format_path, format_pointer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from event_capture.checker.event import Event
     from event_capture.checker.plan import Groups
     from event_capture.checker.scopes import Instance
@@ -32,6 +35,7 @@ class _Claim:
 
 class OwnMonitor(Monitor[Own]):
     code = "owner-changed"
+    lazy = True
 
     def __init__(self, clause: Own, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
@@ -47,19 +51,24 @@ class OwnMonitor(Monitor[Own]):
             name for name, claims in self.claims.items() if all(each.claim.verb == "follows" for each in claims)
         )
         """Events that have nothing to say of an owner when they name none."""
-        self.kinds = tuple(dict.fromkeys(thing for claim in clause.claims for thing in claim.thing))
 
     def repeats(self, name: str) -> bool:
         return name in self.followers
 
-    def memory(self) -> Any:
-        # Per kind of thing: whose it is, by its id.
-        return {kind: {} for kind in self.kinds}
+    def seer(self, name: str) -> Callable[[Instance, Event], None]:
+        return self.follow if name in self.followers else self.see
+
+    def follow(self, scope: Instance, event: Event) -> None:
+        if event.values[self.owner] is not None:
+            self.see(scope, event)
 
     def see(self, scope: Instance, event: Event) -> None:
         if event.name in self.followers and event.values[self.owner] is None:
             return
-        owners: dict[str, dict[Any, Any]] = scope.slots[self.slot]
+        # Per kind of thing: whose it is, by its id.
+        owners: defaultdict[str, dict[Any, Any]] | None = scope.slots[self.slot]
+        if owners is None:
+            owners = scope.slots[self.slot] = defaultdict(dict)
         for each in self.claims.get(event.name, ()):
             claim = each.claim
             if each.where >= 0 and (event.values[each.where] == claim.value) is claim.other:
@@ -79,7 +88,7 @@ class OwnMonitor(Monitor[Own]):
         known = table.get(key, UNKNOWN)
         meant = UNKNOWN if said is None else said
         if claim.part_of:
-            whole = owners.get(claim.part_of, {}).get(event.values[each.part_by], UNKNOWN)
+            whole = owners[claim.part_of].get(event.values[each.part_by], UNKNOWN)
             if said is None:
                 meant = whole
             elif whole not in (UNKNOWN, said):

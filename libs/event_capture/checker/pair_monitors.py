@@ -10,6 +10,8 @@ from event_capture.contract.clauses import Pair, Refer, Scope, any_of
 from event_capture.vocabulary.pointer import format_path, format_pointer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from event_capture.checker.event import Event
     from event_capture.checker.plan import Groups
     from event_capture.checker.scopes import Instance
@@ -21,11 +23,15 @@ MAX_KEYS: Final = 100_000
 
 class PairMonitor(Monitor[Pair]):
     ends = True
+    lazy = True
 
     def __init__(self, clause: Pair, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
         self.watched = tuple(dict.fromkeys((*clause.open, *clause.close, *clause.around)))
         self.key = Keyed(clause.by, groups)
+        self.read = self.key.read
+        self.reusable = clause.reusable
+        self.forgetful = clause.reusable or not self.key.fields
         self.silent_without = groups.bit(clause.open)
         self.openers = frozenset(clause.open)
         self.closers = frozenset(clause.close)
@@ -35,33 +41,60 @@ class PairMonitor(Monitor[Pair]):
     def repeats(self, name: str) -> bool:
         return name not in self.openers and name not in self.closers
 
-    def memory(self) -> Any:
-        # Where each key was opened (or, negative, closed), and what its first opener had at `keeping`.
-        return ({}, {})
-
     def see(self, scope: Instance, event: Event) -> None:
-        single = self.key.single
-        key = event.values[single] if single >= 0 else self.key.of(event)
+        self.seer(event.name)(scope, event)
+
+    def seer(self, name: str) -> Callable[[Instance, Event], None]:
+        if name in self.openers:
+            return self.opened
+        return self.closed if name in self.closers else self.inside
+
+    def opened(self, scope: Instance, event: Event) -> None:
+        key = self.read(event.values)
         if key is None:
             self.keyless(scope, event)
             return
-        open_at: dict[Any, int] = scope.slots[self.slot][0]
-        opening = event.name in self.openers
-        if self.keeping >= 0 and (opening or event.values[self.keeping] is not None):
+        # Where each key was opened (or, negative, closed), and what its first opener had at `keeping`.
+        memory: tuple[dict[Any, int], dict[Any, Any]] | None = scope.slots[self.slot]
+        if memory is None:
+            memory = scope.slots[self.slot] = ({}, {})
+        if self.keeping >= 0:
             self.keep(scope, event, key)
+        open_at = memory[0]
         state = open_at.get(key)
-        if opening:
-            if state is not None and (state >= 0 or not self.clause.reusable):
-                self.reopened(scope, event, key, state)
-            open_at[key] = event.index
-        elif state is None or state < 0:
+        if state is not None and (state >= 0 or not self.reusable):
+            self.reopened(scope, event, key, state)
+        open_at[key] = event.index
+
+    def closed(self, scope: Instance, event: Event) -> None:
+        key = self.read(event.values)
+        if not self.is_open(scope, event, key):
+            return
+        # A key that may come again needs no memory; one that may not is remembered as closed, with its place.
+        if self.forgetful:
+            del scope.slots[self.slot][0][key]
+        else:
+            scope.slots[self.slot][0][key] = _CLOSED - event.index
+
+    def inside(self, scope: Instance, event: Event) -> None:
+        self.is_open(scope, event, self.read(event.values))
+
+    def is_open(self, scope: Instance, event: Event, key: Any) -> bool:
+        """Look at an event that belongs to a pair which must be open."""
+        if key is None:
+            self.keyless(scope, event)
+            return False
+        memory = scope.slots[self.slot]
+        if memory is None:
+            self.orphan(scope, event, key, None)
+            return False
+        if self.keeping >= 0 and event.values[self.keeping] is not None:
+            self.keep(scope, event, key)
+        state: int | None = memory[0].get(key)
+        if state is None or state < 0:
             self.orphan(scope, event, key, state)
-        elif event.name in self.closers:
-            # A key that may come again needs no memory; one that may not is remembered as closed, with its place.
-            if self.clause.reusable or not self.key.fields:
-                del open_at[key]
-            else:
-                open_at[key] = _CLOSED - event.index
+            return False
+        return True
 
     def keep(self, scope: Instance, event: Event, key: Any) -> None:
         owners: dict[Any, Any] = scope.slots[self.slot][1]
@@ -84,7 +117,10 @@ class PairMonitor(Monitor[Pair]):
     def end(self, scope: Instance) -> None:
         if scope.mask & self.abandoned_bit:
             return
-        for key, index in scope.slots[self.slot][0].items():
+        memory = scope.slots[self.slot]
+        if memory is None:
+            return
+        for key, index in memory[0].items():
             if index >= 0:
                 self.violate(
                     scope,
@@ -150,6 +186,8 @@ class PairMonitor(Monitor[Pair]):
 
 
 class ReferMonitor(Monitor[Refer]):
+    lazy = True
+
     def __init__(self, clause: Refer, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
         self.watched = tuple(dict.fromkeys((*clause.event, *clause.to)))
@@ -162,12 +200,11 @@ class ReferMonitor(Monitor[Refer]):
     def repeats(self, name: str) -> bool:
         return name not in self.referring
 
-    def memory(self) -> Any:
-        # Keys that have come, with the place of the last reference to them; and whether any was forgotten.
-        return [{}, False]
-
     def see(self, scope: Instance, event: Event) -> None:
         memory = scope.slots[self.slot]
+        if memory is None:
+            # Keys that have come, with the place of the last reference to them; and whether any was forgotten.
+            memory = scope.slots[self.slot] = [{}, False]
         keys: dict[Any, int] = memory[0]
         if event.name in self.referring:
             self.refer(scope, event, keys, forgetful=memory[1])

@@ -238,7 +238,7 @@ class Sweep:
             scope = find(level, line, event)
             mask = scope.mask
             if (mask ^ entry.needs) & (entry.watch & ~BEGUN):
-                self._ask(level, entry, mask | BEGUN, scope, event)
+                self._ask(entry, mask | BEGUN, scope, event)
             for monitor in level.monitors:
                 if monitor.watched and name in monitor.watched:
                     monitor.see(scope, event)
@@ -269,7 +269,10 @@ class Sweep:
         """Show an event to everybody at one level who watches for it."""
         mask = scope.mask
         if (mask ^ entry.needs) & entry.watch:
-            self._ask(level, entry, mask, scope, event)
+            if mask or not entry.begins:
+                self._ask(entry, mask, scope, event)
+            else:
+                scope.first_index = event.index
         for see in entry.seers:
             see(scope, event)
         if level.steady:
@@ -299,11 +302,11 @@ class Sweep:
             scope.ids = ids
             scope.ids_user = event.line.user
 
-    def _ask(self, level: Level, entry: Entry, mask: int, scope: Instance, event: Event) -> None:
+    def _ask(self, entry: Entry, mask: int, scope: Instance, event: Event) -> None:
         """A bit is not as this event wants it: ask the monitors whose bit it is."""
         if not mask & BEGUN:
             scope.first_index = event.index
-            for opener in level.openers:
+            for opener in entry.openers:
                 opener(scope, event)
         for monitor, needs, bars in entry.gates:
             if mask & bars or mask & needs != needs:
