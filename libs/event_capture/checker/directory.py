@@ -1,7 +1,6 @@
 """Who an event belongs to: finds the connection, and opens, ends and settles the scopes that clauses are about."""
 
 from collections import deque
-from typing import Any
 
 from event_capture.checker.event import Event, Finder, is_break
 from event_capture.checker.layout import RUN, THREAD, USER

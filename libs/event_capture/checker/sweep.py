@@ -9,7 +9,6 @@ from msgspec.structs import astuple
 from event_capture.checker.audience import NOBODY, Audience
 from event_capture.checker.batch import Batch
 from event_capture.checker.directory import Directory
-from event_capture.checker.echoes import echoes, go_on
 from event_capture.checker.event import Track
 from event_capture.checker.field_monitors import EPOCH_OF, LAST, NEXT, PLACE, Memory
 from event_capture.checker.ledger import Ledger
@@ -59,45 +58,31 @@ class Sweep:
     def events(self, batch: Batch, base: int) -> None:  # noqa: C901  one loop on purpose
         """Check a batch, whose first record has the index `base`."""
         ledger, directory, audience = self._ledger, self._directory, self._audience
-        frames, messages, values_of = batch.frames, batch.messages, batch.values
-        tracks, event, show = audience.tracks, audience.event, audience.show
+        tracks, event, show, values_of = audience.tracks, audience.event, audience.show, batch.values
         parse, none = datetime.fromisoformat, self._no_track
         # Whom the events at hand belong to, and what their numbers are compared with. No connection: find that out.
         connection: str | None = None
         user = thread = run = None
         line, scope, counter, clock = event.line, self._no_run, _NO_NUMBERS, _NO_NUMBERS
         # What is to be done with the event before; its name, if its run need not be looked at when the next one has it,
-        # too; and whether the same again in all but its numbers, an echo, tells nobody anything.
+        # too; and the event itself, if the same again in all but its numbers tells nobody anything. Streams repeat
+        # themselves, delta after delta.
         track = none
         again: str | None = None
-        repeats = False
-        # Which events are echoes, once one might be; and up to where they come one by one, for their numbers are odd.
-        same: list[bool] | None = None
-        single = 0
-        following, end = 0, len(frames)
-        while following < end:
-            place, following = following, following + 1
-            frame, message = frames[place], messages[place]
+        former: Any = None
+        for index, (frame, message) in enumerate(zip(batch.frames, batch.messages, strict=True), base):
             if frame.kind is not _EVENT or frame.direction is not _RECEIVED:
                 connection = None
-                self._other(batch, place)
+                self._other(batch, index - base)
                 continue
-            index = base + place
-            if repeats:
-                repeats = False
-                if frame.connection == connection and message.name == again:
-                    if same is None:
-                        same = echoes(batch)
-                    repeats = same[place]
-                    if repeats and place >= single:
-                        single = same.index(False, place)
-                        if go_on(messages[place:single], counter, clock, base + single - 1):
-                            track.count += single - place
-                            scope.last_ns = frames[single - 1].monotonic_ns
-                            scope.last_index = base + single - 1
-                            following = single
-                            continue
-            if not repeats:
+            sequence, epoch, stamp = message.sequence, message.epoch, message.timestamp
+            if former is not None:
+                # It has been seen, so its numbers can be made those of this one, to compare the rest of them at once.
+                former.sequence, former.epoch, former.timestamp = sequence, epoch, stamp
+                if frame.connection != connection or former != message:
+                    former = None
+            fresh = former is None
+            if fresh:
                 if (
                     frame.connection != connection
                     or message.run != run
@@ -108,7 +93,7 @@ class Sweep:
                     home = self._home(frame.connection, (user, thread, run))
                     if home is None:
                         connection = None
-                        show(batch, place, index)
+                        show(batch, index - base, index)
                         continue
                     line, scope, counter, clock = home
                     again = None
@@ -117,13 +102,14 @@ class Sweep:
                     track = tracks.get(message.name, none)
                     if (scope.mask ^ track.needs) & track.watch or (track.loose and run is None):
                         connection = None
-                        show(batch, place, index)
+                        show(batch, index - base, index)
                         continue
-            sequence = message.sequence if counter else None
+            if not counter:
+                sequence = None
             ordinary = sequence is None or (
-                sequence == counter[NEXT] and sequence.__class__ is int and message.epoch == counter[EPOCH_OF]
+                sequence == counter[NEXT] and sequence.__class__ is int and epoch == counter[EPOCH_OF]
             )
-            moment: Any = message.timestamp if clock else None
+            moment = stamp if clock else None
             if moment is not None:
                 if moment.__class__ is str:
                     try:
@@ -135,10 +121,10 @@ class Sweep:
                 ordinary = ordinary and moment.__class__ is clock[NEXT].__class__ and moment >= clock[NEXT]
             if not ordinary:
                 connection = None
-                show(batch, place, index)
+                show(batch, index - base, index)
                 continue
             now = frame.monotonic_ns
-            if not repeats:
+            if fresh:
                 noted = ledger.noted
                 if track.shown:
                     event.index, event.ns, event.name, event.line = index, now, track.name, line
@@ -151,7 +137,8 @@ class Sweep:
                     scope.last_name = track.name
                     if not (mask ^ track.needs) & track.watch:
                         again = track.name
-                repeats = track.repeats and again is not None and noted == ledger.noted
+                if track.repeats and again is not None and noted == ledger.noted:
+                    former = message
             track.count += 1
             scope.last_ns = now
             scope.last_index = index
@@ -160,7 +147,7 @@ class Sweep:
                 counter[PLACE] = index
                 counter[NEXT] = sequence + 1
             if moment is not None:
-                clock[LAST] = message.timestamp
+                clock[LAST] = stamp
                 clock[PLACE] = index
                 clock[NEXT] = moment
             if track.ends:
