@@ -21,8 +21,8 @@ class Directory:
         self.linger = linger
         self.max_openers = max_openers
         self.lines: dict[str, Line] = {}
-        self.counts: dict[str, int] = dict.fromkeys(Scope, 0)
-        """How many scopes and connections there have been."""
+        self.connections = 0
+        """How many there have been."""
         self.retired = 0
         """Scopes settled early, because too many were open."""
         self.run_level = plan.levels.get(Scope.RUN)
@@ -40,6 +40,13 @@ class Directory:
         self._ended: deque[Instance] = deque()
         self._live: dict[Instance, None] = {}
         """The scopes that go on, the oldest first."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many scopes and connections there have been."""
+        levels = self.plan.levels
+        counts: dict[str, int] = {scope: levels[scope].opened if scope in levels else 0 for scope in Scope}
+        return counts | {"connections": self.connections} if self.connections else counts
 
     # Connections
 
@@ -61,7 +68,7 @@ class Directory:
         else:
             line = Line(connection, user, Lane(self.max_openers))
         self.lines[connection] = line
-        self.counts["connections"] = self.counts.get("connections", 0) + 1
+        self.connections += 1
         return line
 
     def close(self, record: Record) -> None:
@@ -133,7 +140,7 @@ class Directory:
             slots[slot] = make()
         user = line.user
         scope = Instance(level.scope, key, line.name, user, slots, event.ns if event else last_ns)
-        self.counts[level.scope] += 1
+        level.opened += 1
         if level is self.run_level:
             lane = line.lane
             lane.served += event is not None
@@ -155,7 +162,8 @@ class Directory:
 
     def end_run(self, scope: Instance) -> None:
         """A run has had its last event; it is watched for late ones a while longer."""
-        self._ask_enders(scope)
+        assert self.run_level is not None  # noqa: S101  there are runs
+        self._ask_enders(self.run_level, scope)
         scope.ended = True
         scope.end_mask = scope.mask
         if scope.held:
@@ -196,8 +204,8 @@ class Directory:
             for line in lanes.values():
                 if line.lane.openers and not line.lane.served:
                     self._open(self.run_level, line.lane.segments, UNBORN, line, None, last_ns)
-        for scope, level in self.plan.levels.items():
-            if not self.counts[scope]:
+        for level in self.plan.levels.values():
+            if not level.opened:
                 self._open(level, None, UNBORN, somebody, None, last_ns)
 
     def _retire_oldest(self) -> None:
@@ -211,11 +219,10 @@ class Directory:
 
     def _settle(self, scope: Instance) -> None:
         """A scope is over, by the end of the stream or by a cut."""
-        self._ask_enders(scope)
+        self._ask_enders(self.plan.levels[scope.level], scope)
         self.ledger.release(scope, self.plan.by_index, ended=self.ledger.definite)
 
-    def _ask_enders(self, scope: Instance) -> None:
-        level = self.plan.levels[scope.level]
+    def _ask_enders(self, level: Level, scope: Instance) -> None:
         mask = scope.mask
         if mask & level.content == level.content:
             for bit, monitor in level.exacting:

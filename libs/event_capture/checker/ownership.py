@@ -31,6 +31,31 @@ class _Claim:
     by: int
     part_by: int
     where: int
+    kind: str
+    """The first kind of thing that it is about."""
+    alternatives: bool
+    """There are others."""
+    clears: bool
+    compares: bool
+    replaces: bool
+    adds: bool
+    """What its verb means."""
+
+
+def _claim(claim: Claim, by: int, part_by: int, where: int) -> _Claim:
+    verb = claim.verb
+    return _Claim(
+        claim,
+        by,
+        part_by,
+        where,
+        claim.thing[0],
+        alternatives=len(claim.thing) > 1,
+        clears=verb == "clears",
+        compares=verb in ("makes", "follows"),
+        replaces=verb == "replaces",
+        adds=verb in ("makes", "adds"),
+    )
 
 
 class OwnMonitor(Monitor[Own]):
@@ -46,7 +71,7 @@ class OwnMonitor(Monitor[Own]):
         for claim in clause.claims:
             places = [groups.path(steps) if steps else -1 for steps in (claim.by, claim.part_by, claim.where)]
             for name in claim.event:
-                self.claims.setdefault(name, []).append(_Claim(claim, *places))
+                self.claims.setdefault(name, []).append(_claim(claim, *places))
         self.followers = frozenset(
             name for name, claims in self.claims.items() if all(each.claim.verb == "follows" for each in claims)
         )
@@ -70,19 +95,18 @@ class OwnMonitor(Monitor[Own]):
         if owners is None:
             owners = scope.slots[self.slot] = defaultdict(dict)
         for each in self.claims.get(event.name, ()):
-            claim = each.claim
-            if each.where >= 0 and (event.values[each.where] == claim.value) is claim.other:
+            if each.where >= 0 and (event.values[each.where] == each.claim.value) is each.claim.other:
                 continue
-            if claim.verb == "clears":
-                for kind in claim.thing:
+            if each.clears:
+                for kind in each.claim.thing:
                     owners[kind].clear()
             elif event.values[each.by] is not None:
                 self.settle(scope, event, each, owners)
 
     def settle(self, scope: Instance, event: Event, each: _Claim, owners: dict[str, dict[Any, Any]]) -> None:
         claim, key, said = each.claim, event.values[each.by], event.values[self.owner]
-        kind = claim.thing[0]
-        if len(claim.thing) > 1:
+        kind = each.kind
+        if each.alternatives:
             kind = next((kind for kind in claim.thing if key in owners[kind]), kind)
         table = owners[kind]
         known = table.get(key, UNKNOWN)
@@ -93,9 +117,9 @@ class OwnMonitor(Monitor[Own]):
                 meant = whole
             elif whole not in (UNKNOWN, said):
                 self.contradict(scope, event, said, f"the {claim.part_of} that it is a part of", whole)
-        if claim.verb in ("makes", "follows") and UNKNOWN not in (known, meant) and known != meant:
+        if known is not UNKNOWN and meant is not UNKNOWN and each.compares and known != meant:
             self.contradict(scope, event, meant, f"{kind} {key!r:.60}", known)
-        if claim.verb == "replaces" or (known is UNKNOWN and claim.verb in ("makes", "adds")):
+        if each.replaces or (known is UNKNOWN and each.adds):
             table[key] = None if meant is UNKNOWN else meant
             if len(table) > MAX_THINGS:
                 del table[next(iter(table))]

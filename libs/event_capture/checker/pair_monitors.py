@@ -68,33 +68,37 @@ class PairMonitor(Monitor[Pair]):
 
     def closed(self, scope: Instance, event: Event) -> None:
         key = self.read(event.values)
-        if not self.is_open(scope, event, key):
-            return
+        memory = scope.slots[self.slot]
+        if memory is None or self.keeping >= 0 or memory[0].get(key, _CLOSED) < 0:
+            self.look_closely(scope, event, key)
+            if memory is None or memory[0].get(key, _CLOSED) < 0:
+                return
         # A key that may come again needs no memory; one that may not is remembered as closed, with its place.
         if self.forgetful:
-            del scope.slots[self.slot][0][key]
+            del memory[0][key]
         else:
-            scope.slots[self.slot][0][key] = _CLOSED - event.index
+            memory[0][key] = _CLOSED - event.index
 
     def inside(self, scope: Instance, event: Event) -> None:
-        self.is_open(scope, event, self.read(event.values))
+        key = self.read(event.values)
+        memory = scope.slots[self.slot]
+        if memory is None or self.keeping >= 0 or memory[0].get(key, _CLOSED) < 0:
+            self.look_closely(scope, event, key)
 
-    def is_open(self, scope: Instance, event: Event, key: Any) -> bool:
-        """Look at an event that belongs to a pair which must be open."""
+    def look_closely(self, scope: Instance, event: Event, key: Any) -> None:
+        """Look at an event that belongs to a pair which must be open, and may not be."""
         if key is None:
             self.keyless(scope, event)
-            return False
+            return
         memory = scope.slots[self.slot]
         if memory is None:
             self.orphan(scope, event, key, None)
-            return False
+            return
         if self.keeping >= 0 and event.values[self.keeping] is not None:
             self.keep(scope, event, key)
         state: int | None = memory[0].get(key)
         if state is None or state < 0:
             self.orphan(scope, event, key, state)
-            return False
-        return True
 
     def keep(self, scope: Instance, event: Event, key: Any) -> None:
         owners: dict[Any, Any] = scope.slots[self.slot][1]
@@ -115,10 +119,8 @@ class PairMonitor(Monitor[Pair]):
             )
 
     def end(self, scope: Instance) -> None:
-        if scope.mask & self.abandoned_bit:
-            return
         memory = scope.slots[self.slot]
-        if memory is None:
+        if memory is None or not memory[0] or scope.mask & self.abandoned_bit:
             return
         for key, index in memory[0].items():
             if index >= 0:
@@ -200,6 +202,9 @@ class ReferMonitor(Monitor[Refer]):
     def repeats(self, name: str) -> bool:
         return name not in self.referring
 
+    def seer(self, name: str) -> Callable[[Instance, Event], None]:
+        return self.see if name in self.referring else self.came
+
     def see(self, scope: Instance, event: Event) -> None:
         memory = scope.slots[self.slot]
         if memory is None:
@@ -208,7 +213,17 @@ class ReferMonitor(Monitor[Refer]):
         keys: dict[Any, int] = memory[0]
         if event.name in self.referring:
             self.refer(scope, event, keys, forgetful=memory[1])
-        if event.name in self.referred and (key := event.values[self.key]) is not None:
+        if event.name in self.referred:
+            self.came(scope, event)
+
+    def came(self, scope: Instance, event: Event) -> None:
+        """Take note of what may be referred to."""
+        memory = scope.slots[self.slot]
+        if memory is None:
+            memory = scope.slots[self.slot] = [{}, False]
+        keys: dict[Any, int] = memory[0]
+        key = event.values[self.key]
+        if key is not None:
             keys.setdefault(key, -1)
             if len(keys) > MAX_KEYS:
                 del keys[next(iter(keys))]

@@ -148,6 +148,8 @@ class Level:
         self.scope = scope
         self.monitors = tuple(monitors)
         self.guarded = any(monitor.guarded for monitor in monitors)
+        self.opened = 0
+        """Scopes that there have been."""
         self.slots: list[Any] = []
         """What a fresh scope has in its slots."""
         self.makers: list[tuple[int, Callable[[], Any]]] = []

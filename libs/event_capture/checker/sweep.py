@@ -13,14 +13,13 @@ from event_capture.checker.event import Track
 from event_capture.checker.field_monitors import EPOCH_OF, LAST, NEXT, PLACE, Memory
 from event_capture.checker.ledger import Ledger
 from event_capture.checker.plan import BEGUN, Plan
+from event_capture.checker.rising import NO_NUMBERS
 from event_capture.checker.scopes import Instance, Line
 from event_capture.contract.clauses import Scope
 from event_capture.records import Direction, Kind
 
 _EVENT: Final = Kind.EVENT
 _RECEIVED: Final = Direction.RECEIVED
-_NO_NUMBERS: Final[Memory] = []
-"""Stands in for the memory of a monitor of numbers where no clause is about them."""
 
 
 class Sweep:
@@ -47,6 +46,7 @@ class Sweep:
         self._directory = directory
         self._audience = audience
         self._other = other
+        self._segmented = plan.segmented
         self._rising, self._lean = audience.rising, audience.lean
         self._lines, self._run_level = directory.lines, directory.run_level
         self._no_run = Instance(Scope.RUN, None, "", "", [], 0)
@@ -63,7 +63,7 @@ class Sweep:
         # Whom the events at hand belong to, and what their numbers are compared with. No connection: find that out.
         connection: str | None = None
         user = thread = run = None
-        line, scope, counter, clock = event.line, self._no_run, _NO_NUMBERS, _NO_NUMBERS
+        line, scope, counter, clock = event.line, self._no_run, NO_NUMBERS, NO_NUMBERS
         # What is to be done with the event before; its name, if its run need not be looked at when the next one has it,
         # too; and the event itself, if the same again in all but its numbers tells nobody anything. Streams repeat
         # themselves, delta after delta.
@@ -166,7 +166,7 @@ class Sweep:
             return None
         scope = self._no_run
         if self._run_level is not None:
-            begun = self._audience.run(line.lane, ids)
+            begun = line.lane.current if self._segmented else self._audience.run(line.lane, ids)
             if begun is None or begun.ended:
                 return None
             if ids != NOBODY and (ids != begun.ids or line.user != begun.ids_user):
@@ -175,6 +175,6 @@ class Sweep:
         if self._lean is not None and line.ids != ids and (line.instance is None or ids != NOBODY):
             return None
         if not self._rising.wanted:
-            return line, scope, _NO_NUMBERS, _NO_NUMBERS
+            return line, scope, NO_NUMBERS, NO_NUMBERS
         memories = self._rising.memories(line, ids[1])
         return None if memories is None else (line, scope, *memories)
