@@ -11,6 +11,8 @@ from event_capture.checker.batch import Batch
 from event_capture.checker.directory import Directory
 from event_capture.checker.event import Track
 from event_capture.checker.field_monitors import EPOCH_OF, LAST, NEXT, PLACE, Memory
+from event_capture.checker.fields import Values
+from event_capture.checker.layout import SEQUENCE
 from event_capture.checker.ledger import Ledger
 from event_capture.checker.plan import BEGUN, Plan
 from event_capture.checker.rising import NO_NUMBERS
@@ -65,24 +67,19 @@ class Sweep:
         user = thread = run = None
         line, scope, counter, clock = event.line, self._no_run, NO_NUMBERS, NO_NUMBERS
         # What is to be done with the event before; its name, if its run need not be looked at when the next one has it,
-        # too; and the event itself, if the same again in all but its numbers tells nobody anything. Streams repeat
+        # too; and all of it but its numbers, if the same again tells nobody anything. Streams repeat
         # themselves, delta after delta.
         track = none
         again: str | None = None
-        former: Any = None
+        echo: Values | None = None
         for index, (frame, message) in enumerate(zip(batch.frames, batch.messages, strict=True), base):
             if frame.kind is not _EVENT or frame.direction is not _RECEIVED:
                 connection = None
                 self._other(batch, index - base)
                 continue
-            sequence, epoch, stamp = message.sequence, message.epoch, message.timestamp
-            if former is not None:
-                # It has been seen, so its numbers can be made those of this one, to compare the rest of them at once.
-                former.sequence, former.epoch, former.timestamp = sequence, epoch, stamp
-                if frame.connection != connection or former != message:
-                    former = None
-            fresh = former is None
+            fresh = echo is None or frame.connection != connection or astuple(message)[:SEQUENCE] != echo
             if fresh:
+                echo = None
                 if (
                     frame.connection != connection
                     or message.run != run
@@ -104,12 +101,11 @@ class Sweep:
                         connection = None
                         show(batch, index - base, index)
                         continue
-            if not counter:
-                sequence = None
+            sequence = message.sequence if counter else None
             ordinary = sequence is None or (
-                sequence == counter[NEXT] and sequence.__class__ is int and epoch == counter[EPOCH_OF]
+                sequence == counter[NEXT] and sequence.__class__ is int and message.epoch == counter[EPOCH_OF]
             )
-            moment = stamp if clock else None
+            moment: Any = message.timestamp if clock else None
             if moment is not None:
                 if moment.__class__ is str:
                     try:
@@ -138,7 +134,7 @@ class Sweep:
                     if not (mask ^ track.needs) & track.watch:
                         again = track.name
                 if track.repeats and again is not None and noted == ledger.noted:
-                    former = message
+                    echo = astuple(message)[:SEQUENCE]
             track.count += 1
             scope.last_ns = now
             scope.last_index = index
@@ -147,7 +143,7 @@ class Sweep:
                 counter[PLACE] = index
                 counter[NEXT] = sequence + 1
             if moment is not None:
-                clock[LAST] = stamp
+                clock[LAST] = message.timestamp
                 clock[PLACE] = index
                 clock[NEXT] = moment
             if track.ends:
