@@ -133,7 +133,7 @@ class Sweep:
                     scope.last_name = track.name
                     if not (mask ^ track.needs) & track.watch:
                         again = track.name
-                if track.repeats and again is not None and noted == ledger.noted:
+                if track.shown and track.repeats and again is not None and noted == ledger.noted:
                     echo = astuple(message)[:SEQUENCE]
             track.count += 1
             scope.last_ns = now
