@@ -275,3 +275,13 @@ def test_what_comes_in_between_or_from_elsewhere_at_every_place(contract: Contra
             records = [record_of("a", each, now) for now, each in enumerate(twice)]
             compare(contract, [*records[:place], odd, *records[place:]], [place])
             compare(contract, [*records[: place + 1], odd, *records[place + 1 :]], [])
+
+
+def test_what_a_pair_keeps_is_looked_at_in_each_of_its_events() -> None:
+    contract = contract_of(
+        "pair: tool_executing with tool_completed by payload.tool_call_id around busy keeping payload.n"
+    )
+    stream = Stream().open()
+    for name, number in (("tool_executing", 1), ("busy", 2), ("tool_completed", 3)):
+        stream.event(name, payload={"tool_call_id": "c", "n": number})
+    assert codes(check(contract, stream.close())) == ["pair-changed-hands"] * 2
