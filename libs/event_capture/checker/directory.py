@@ -1,9 +1,8 @@
 """Who an event belongs to: finds the connection, and opens, ends and settles the scopes that clauses are about."""
 
 from collections import deque
-from typing import Any
 
-from event_capture.checker.event import Event, Finder, Place, is_break
+from event_capture.checker.event import Event, Finder, is_break
 from event_capture.checker.layout import RUN, THREAD, USER
 from event_capture.checker.ledger import Ledger
 from event_capture.checker.plan import Level, Plan
@@ -22,8 +21,8 @@ class Directory:
         self.linger = linger
         self.max_openers = max_openers
         self.lines: dict[str, Line] = {}
-        self.counts: dict[str, int] = dict.fromkeys(Scope, 0)
-        """How many scopes and connections there have been."""
+        self.connections = 0
+        """How many there have been."""
         self.retired = 0
         """Scopes settled early, because too many were open."""
         self.run_level = plan.levels.get(Scope.RUN)
@@ -38,8 +37,16 @@ class Directory:
         self._idle: dict[str, deque[Line]] = {}
         self._users: dict[Key, Instance] = {}
         self._whole: Instance | None = None
-        self._ended: deque[Place] = deque()
-        self._live: dict[int, Place] = {}
+        self._ended: deque[Instance] = deque()
+        self._live: dict[Instance, None] = {}
+        """The scopes that go on, the oldest first."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many scopes and connections there have been."""
+        levels = self.plan.levels
+        counts: dict[str, int] = {scope: levels[scope].opened if scope in levels else 0 for scope in Scope}
+        return counts | {"connections": self.connections} if self.connections else counts
 
     # Connections
 
@@ -61,7 +68,7 @@ class Directory:
         else:
             line = Line(connection, user, Lane(self.max_openers))
         self.lines[connection] = line
-        self.counts["connections"] = self.counts.get("connections", 0) + 1
+        self.connections += 1
         return line
 
     def close(self, record: Record) -> None:
@@ -128,13 +135,16 @@ class Directory:
         event: Event | None,
         last_ns: int = 0,
     ) -> Instance:
-        slots: list[Any] = [make() for make in level.makers]
+        slots = level.slots.copy()
+        for slot, make in level.makers:
+            slots[slot] = make()
         user = line.user
         scope = Instance(level.scope, key, line.name, user, slots, event.ns if event else last_ns)
-        self.counts[level.scope] += 1
+        level.opened += 1
         if level is self.run_level:
-            line.lane.served += event is not None
-            opener = line.lane.claim(event.values[THREAD] if event else None)
+            lane = line.lane
+            lane.served += event is not None
+            opener = lane.claim(event.values[THREAD] if event else None) if lane.openers else None
             if opener is not None:
                 scope.start_ns = opener.ns
                 scope.clocked = True
@@ -142,7 +152,8 @@ class Directory:
             scope.user = event.values[USER]
         if table is not None:
             table[key] = scope
-        self._live[id(scope)] = (table, key, scope)
+            scope.table = table
+        self._live[scope] = None
         if len(self._live) > self.max_scopes:
             self._retire_oldest()
         return scope
@@ -151,36 +162,36 @@ class Directory:
 
     def end_run(self, scope: Instance) -> None:
         """A run has had its last event; it is watched for late ones a while longer."""
-        self._ask_enders(scope)
+        assert self.run_level is not None  # noqa: S101  there are runs
+        self._ask_enders(self.run_level, scope)
         scope.ended = True
         scope.end_mask = scope.mask
         if scope.held:
             self.ledger.release(scope, self.plan.by_index, ended=True, last=False)
-        place = self._live.pop(id(scope), None)
-        if place is not None:
-            self._ended.append(place)
+        if scope in self._live:
+            del self._live[scope]
+            self._ended.append(scope)
         if len(self._ended) > self.linger:
-            table, key, old = self._ended.popleft()
+            old = self._ended.popleft()
             if old.held:
                 self.ledger.release(old, self.plan.by_index, ended=True)
-            if table is not None and table.get(key) is old:
-                del table[key]
+            _forget(old)
 
     def overdue(self, now_ns: int) -> None:
         """Time has passed: budgets of open scopes may be used up."""
-        for _, _, scope in list(self._live.values()):
+        for scope in list(self._live):
             self._overdue(scope, now_ns)
 
     def finish(self, last_ns: int, *, complete: bool) -> None:
         """The stream is over: settle every scope."""
         self._never_begun(last_ns)
-        open_scopes = [scope for _, _, scope in self._live.values() if not scope.ended]
+        open_scopes = [scope for scope in self._live if not scope.ended]
         for scope in open_scopes:
             self._overdue(scope, last_ns)
         self.ledger.definite = complete
         for scope in open_scopes:
             self._settle(scope)
-        for _, _, scope in self._ended:
+        for scope in self._ended:
             self.ledger.release(scope, self.plan.by_index, ended=True)
         self._ended.clear()
         self._live.clear()
@@ -193,15 +204,14 @@ class Directory:
             for line in lanes.values():
                 if line.lane.openers and not line.lane.served:
                     self._open(self.run_level, line.lane.segments, UNBORN, line, None, last_ns)
-        for scope, level in self.plan.levels.items():
-            if not self.counts[scope]:
+        for level in self.plan.levels.values():
+            if not level.opened:
                 self._open(level, None, UNBORN, somebody, None, last_ns)
 
     def _retire_oldest(self) -> None:
-        identity, (table, key, scope) = next(iter(self._live.items()))
-        del self._live[identity]
-        if table is not None and table.get(key) is scope:
-            del table[key]
+        scope = next(iter(self._live))
+        del self._live[scope]
+        _forget(scope)
         self.retired += 1
         self.ledger.definite = False
         self._settle(scope)
@@ -209,11 +219,10 @@ class Directory:
 
     def _settle(self, scope: Instance) -> None:
         """A scope is over, by the end of the stream or by a cut."""
-        self._ask_enders(scope)
+        self._ask_enders(self.plan.levels[scope.level], scope)
         self.ledger.release(scope, self.plan.by_index, ended=self.ledger.definite)
 
-    def _ask_enders(self, scope: Instance) -> None:
-        level = self.plan.levels[scope.level]
+    def _ask_enders(self, level: Level, scope: Instance) -> None:
         if level.untested:
             level.untested = [monitor for monitor in level.untested if not monitor.weigh(scope)]
         mask = scope.mask
@@ -228,3 +237,10 @@ class Directory:
     def _overdue(self, scope: Instance, now_ns: int) -> None:
         for monitor in self.plan.levels[scope.level].enders:
             monitor.overdue(scope, now_ns)
+
+
+def _forget(scope: Instance) -> None:
+    """It is found no more."""
+    table = scope.table
+    if table is not None and table.get(scope.key) is scope:
+        del table[scope.key]

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from event_capture.checker.audience import Audience
 from event_capture.checker.batch import Batch
 from event_capture.checker.completeness import Completeness
 from event_capture.checker.directory import Directory
@@ -85,7 +86,7 @@ class Checker:
         self.fields = fields_of(self.plan)
         """Reads most messages; None when clauses look at whole ones."""
         self._extraction = Extraction(self.plan)
-        self._sweep = Sweep(
+        self._audience = Audience(
             self.plan,
             self.ledger,
             self.directory,
@@ -93,11 +94,12 @@ class Checker:
             opened=self._opened,
             unknown=self._unknown,
         )
+        self._sweep = Sweep(self.plan, self.ledger, self.directory, self._audience, self._other)
 
     @property
     def counts(self) -> dict[str, int]:
         """Received events by name, in the order in which the names came up."""
-        return {track.name: track.count for track in self._sweep.tracks.values() if track.count}
+        return {track.name: track.count for track in self._audience.tracks.values() if track.count}
 
     # Feeding
 
@@ -197,7 +199,7 @@ class Checker:
             self.sent[name] = self.sent.get(name, 0) + 1
         if name not in self._control:
             self.directory.asked(line, index, ns, values[THREAD])
-        self._sweep.sent(line, f"sent:{name}", index, ns, values, data)
+        self._audience.sent(line, f"sent:{name}", index, ns, values, data)
 
     def advance(self, monotonic_ns: int) -> list[Violation]:
         """Time has passed without a record: returns the violations of budgets that are used up for good."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from event_capture.checker.plan import NEVER, Entry, Level
-from event_capture.checker.scopes import Instance, Key, Lane, Line
+from event_capture.checker.scopes import Instance, Lane, Line
 from event_capture.records import Record
 
 MAX_NAMES: Final = 10_000
@@ -15,8 +15,6 @@ ABNORMAL_CLOSE: Final = 1006
 
 Finder = Callable[[Level, Line, "Event"], Instance]
 """Finds the scope of an event at one level, or opens it."""
-Place = tuple[dict[Key, Instance] | None, Key, Instance]
-"""A scope, and where to find it."""
 
 
 class Event:

@@ -161,6 +161,7 @@ def comparable(value: Any) -> int | float | None:
 
 class SameMonitor(Monitor[Same]):
     code = "value-changed"
+    lazy = True
     watched = EVERY
 
     def __init__(self, clause: Same, index: int, scope: Scope, groups: Groups) -> None:
@@ -174,23 +175,22 @@ class SameMonitor(Monitor[Same]):
     def repeats(self, name: str) -> bool:  # noqa: ARG002  any event
         return not is_number(self.field)
 
-    def memory(self) -> Any:
-        return [None, -1]
-
     def found(self, scope: Instance) -> bool:
-        return scope.slots[self.slot][0] is not None
+        return scope.slots[self.slot] is not None
 
     def judged(self, counts: Mapping[str, int]) -> int:
         return sum(counts.values())
 
     def see(self, scope: Instance, event: Event) -> None:
         value = event.values[self.field]
-        memory = scope.slots[self.slot]
-        if value == memory[0] or value is None:
+        if value is None:
             return
-        if memory[0] is None:
-            memory[0] = value
-            memory[1] = event.index
+        # The first value, and the event that had it.
+        memory: tuple[Any, int] | None = scope.slots[self.slot]
+        if memory is None:
+            scope.slots[self.slot] = (value, event.index)
+            return
+        if value == memory[0]:
             return
         self.violate(
             scope,

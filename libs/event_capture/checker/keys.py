@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 from event_capture.vocabulary.pointer import format_path, format_pointer
 
 if TYPE_CHECKING:
-    from event_capture.checker.event import Event
+    from collections.abc import Callable
+
     from event_capture.checker.plan import Groups
+
+    Values = tuple[Any, ...]
 
 
 class Keyed:
@@ -17,17 +20,18 @@ class Keyed:
 
     def __init__(self, by: tuple[tuple[str, ...], ...], groups: Groups) -> None:
         self.fields = tuple(groups.path(steps) for steps in by)
-        self.single = self.fields[0] if len(self.fields) == 1 else -1
-        self.parts = itemgetter(*self.fields) if len(self.fields) > 1 else None
+        self.read: Callable[[Values], Any] = _reader(self.fields)
+        """The key among the values of an event; None when it lacks it. Pairs without keys all have the same one."""
         self.words = " and ".join(map(format_path, by))
         self.pointer = format_pointer(by[0]) if by else ""
 
-    def of(self, event: Event) -> Any:
-        """The key; None when the event lacks it. Pairs without keys all have the same one."""
-        if self.single >= 0:
-            return event.values[self.single]
-        if self.parts is None:
-            return ""
-        # The first part must be there; the others tell apart by being absent, too.
-        key = self.parts(event.values)
-        return None if key[0] is None else key
+
+def _reader(fields: tuple[int, ...]) -> Callable[[Values], Any]:
+    if not fields:
+        return lambda _: ""
+    parts = itemgetter(*fields)
+    if len(fields) == 1:
+        return parts
+    first = fields[0]
+    # The first part must be there; the others tell apart by being absent, too.
+    return lambda values: None if values[first] is None else parts(values)

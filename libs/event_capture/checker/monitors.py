@@ -25,6 +25,8 @@ from event_capture.contract.clauses import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from event_capture.checker.event import Event
     from event_capture.checker.ledger import Ledger
     from event_capture.checker.plan import Groups
@@ -59,6 +61,8 @@ class Monitor(Generic[C]):
         self.presumed = 0
         self.sink: Ledger  # the checker that owns it sets it
 
+    lazy: ClassVar[bool] = False
+    """It makes its memory of a scope when it has something to remember; until then its slot holds None."""
     steady: bool = False
     """`see` looks at ids and the user only, and has nothing to say when they are the same as the time before."""
     watched: Names | None = ()
@@ -82,6 +86,14 @@ class Monitor(Generic[C]):
 
     def repeats(self, name: str) -> bool:  # noqa: ARG002  overridden
         """`see` has nothing to add when this event comes again, the same in all but its numbers and its moment."""
+        return False
+
+    def seer(self, name: str) -> Callable[[Instance, Event], None]:  # noqa: ARG002  overridden
+        """`see` for events of this name, where knowing it spares a look."""
+        return self.see
+
+    def expects(self, name: str) -> bool:  # noqa: ARG002  overridden
+        """`open` has nothing to say when this event comes first."""
         return False
 
     def memory(self) -> Any:
@@ -231,6 +243,9 @@ class CountMonitor(Monitor[Count]):
 class FirstMonitor(Monitor[First]):
     code = "wrong-first-event"
     opens = True
+
+    def expects(self, name: str) -> bool:
+        return name in self.clause.event
 
     def open(self, scope: Instance, event: Event) -> None:
         if event.name not in self.clause.event:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +11,8 @@ from event_capture.contract.clauses import Claim, Own, Scope
 from event_capture.vocabulary.pointer import format_path, format_pointer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from event_capture.checker.event import Event
     from event_capture.checker.plan import Groups
     from event_capture.checker.scopes import Instance
@@ -28,10 +31,36 @@ class _Claim:
     by: int
     part_by: int
     where: int
+    kind: str
+    """The first kind of thing that it is about."""
+    alternatives: bool
+    """There are others."""
+    clears: bool
+    compares: bool
+    replaces: bool
+    adds: bool
+    """What its verb means."""
+
+
+def _claim(claim: Claim, by: int, part_by: int, where: int) -> _Claim:
+    verb = claim.verb
+    return _Claim(
+        claim,
+        by,
+        part_by,
+        where,
+        claim.thing[0],
+        alternatives=len(claim.thing) > 1,
+        clears=verb == "clears",
+        compares=verb in ("makes", "follows"),
+        replaces=verb == "replaces",
+        adds=verb in ("makes", "adds"),
+    )
 
 
 class OwnMonitor(Monitor[Own]):
     code = "owner-changed"
+    lazy = True
 
     def __init__(self, clause: Own, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
@@ -42,7 +71,7 @@ class OwnMonitor(Monitor[Own]):
         for claim in clause.claims:
             places = [groups.path(steps) if steps else -1 for steps in (claim.by, claim.part_by, claim.where)]
             for name in claim.event:
-                self.claims.setdefault(name, []).append(_Claim(claim, *places))
+                self.claims.setdefault(name, []).append(_claim(claim, *places))
         self.followers = frozenset(
             name for name, claims in self.claims.items() if all(each.claim.verb == "follows" for each in claims)
         )
@@ -50,7 +79,6 @@ class OwnMonitor(Monitor[Own]):
         self.looks_at = format_path(clause.owner)
         self.owned = False
         """Somebody has been named as an owner."""
-        self.kinds = tuple(dict.fromkeys(thing for claim in clause.claims for thing in claim.thing))
 
     def found(self, scope: Instance) -> bool:  # noqa: ARG002  what was cleared since counts, too
         return self.owned
@@ -58,41 +86,46 @@ class OwnMonitor(Monitor[Own]):
     def repeats(self, name: str) -> bool:
         return name in self.followers
 
-    def memory(self) -> Any:
-        # Per kind of thing: whose it is, by its id.
-        return {kind: {} for kind in self.kinds}
+    def seer(self, name: str) -> Callable[[Instance, Event], None]:
+        return self.follow if name in self.followers else self.see
+
+    def follow(self, scope: Instance, event: Event) -> None:
+        if event.values[self.owner] is not None:
+            self.see(scope, event)
 
     def see(self, scope: Instance, event: Event) -> None:
         if event.name in self.followers and event.values[self.owner] is None:
             return
-        owners: dict[str, dict[Any, Any]] = scope.slots[self.slot]
+        # Per kind of thing: whose it is, by its id.
+        owners: defaultdict[str, dict[Any, Any]] | None = scope.slots[self.slot]
+        if owners is None:
+            owners = scope.slots[self.slot] = defaultdict(dict)
         for each in self.claims.get(event.name, ()):
-            claim = each.claim
-            if each.where >= 0 and (event.values[each.where] == claim.value) is claim.other:
+            if each.where >= 0 and (event.values[each.where] == each.claim.value) is each.claim.other:
                 continue
-            if claim.verb == "clears":
-                for kind in claim.thing:
+            if each.clears:
+                for kind in each.claim.thing:
                     owners[kind].clear()
             elif event.values[each.by] is not None:
                 self.settle(scope, event, each, owners)
 
     def settle(self, scope: Instance, event: Event, each: _Claim, owners: dict[str, dict[Any, Any]]) -> None:
         claim, key, said = each.claim, event.values[each.by], event.values[self.owner]
-        kind = claim.thing[0]
-        if len(claim.thing) > 1:
+        kind = each.kind
+        if each.alternatives:
             kind = next((kind for kind in claim.thing if key in owners[kind]), kind)
         table = owners[kind]
         known = table.get(key, UNKNOWN)
         meant = UNKNOWN if said is None else said
         if claim.part_of:
-            whole = owners.get(claim.part_of, {}).get(event.values[each.part_by], UNKNOWN)
+            whole = owners[claim.part_of].get(event.values[each.part_by], UNKNOWN)
             if said is None:
                 meant = whole
             elif whole not in (UNKNOWN, said):
                 self.contradict(scope, event, said, f"the {claim.part_of} that it is a part of", whole)
-        if claim.verb in ("makes", "follows") and UNKNOWN not in (known, meant) and known != meant:
+        if known is not UNKNOWN and meant is not UNKNOWN and each.compares and known != meant:
             self.contradict(scope, event, meant, f"{kind} {key!r:.60}", known)
-        if claim.verb == "replaces" or (known is UNKNOWN and claim.verb in ("makes", "adds")):
+        if each.replaces or (known is UNKNOWN and each.adds):
             table[key] = None if meant is UNKNOWN else meant
             self.owned = self.owned or said is not None
             if len(table) > MAX_THINGS:

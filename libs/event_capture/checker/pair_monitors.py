@@ -11,6 +11,8 @@ from event_capture.contract.clauses import Pair, Refer, Scope, any_of
 from event_capture.vocabulary.pointer import format_path, format_pointer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from event_capture.checker.event import Event
     from event_capture.checker.plan import Groups
     from event_capture.checker.scopes import Instance
@@ -22,11 +24,15 @@ MAX_KEYS: Final = 100_000
 
 class PairMonitor(Monitor[Pair]):
     ends = True
+    lazy = True
 
     def __init__(self, clause: Pair, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
         self.watched = tuple(dict.fromkeys((*clause.open, *clause.close, *clause.around)))
         self.key = Keyed(clause.by, groups)
+        self.read = self.key.read
+        self.reusable = clause.reusable
+        self.forgetful = clause.reusable or not self.key.fields
         self.silent_without = groups.bit(clause.open)
         self.openers = frozenset(clause.open)
         self.closers = frozenset(clause.close)
@@ -35,8 +41,8 @@ class PairMonitor(Monitor[Pair]):
         self.looks_at = format_path(clause.keeping) if clause.keeping else ""
 
     def found(self, scope: Instance) -> bool:
-        kept = scope.slots[self.slot][1].values()
-        return self.keeping < 0 or any(value is not None for value in kept)
+        memory = scope.slots[self.slot]
+        return self.keeping < 0 or (memory is not None and any(value is not None for value in memory[1].values()))
 
     def judged(self, counts: Mapping[str, int]) -> int:
         return sum(counts.get(name, 0) for name in self.watched or ())
@@ -44,33 +50,64 @@ class PairMonitor(Monitor[Pair]):
     def repeats(self, name: str) -> bool:
         return name not in self.openers and name not in self.closers
 
-    def memory(self) -> Any:
-        # Where each key was opened (or, negative, closed), and what its first opener had at `keeping`.
-        return ({}, {})
-
     def see(self, scope: Instance, event: Event) -> None:
-        single = self.key.single
-        key = event.values[single] if single >= 0 else self.key.of(event)
+        self.seer(event.name)(scope, event)
+
+    def seer(self, name: str) -> Callable[[Instance, Event], None]:
+        if name in self.openers:
+            return self.opened
+        return self.closed if name in self.closers else self.inside
+
+    def opened(self, scope: Instance, event: Event) -> None:
+        key = self.read(event.values)
         if key is None:
             self.keyless(scope, event)
             return
-        open_at: dict[Any, int] = scope.slots[self.slot][0]
-        opening = event.name in self.openers
-        if self.keeping >= 0 and (opening or event.values[self.keeping] is not None):
+        # Where each key was opened (or, negative, closed), and what its first opener had at `keeping`.
+        memory: tuple[dict[Any, int], dict[Any, Any]] | None = scope.slots[self.slot]
+        if memory is None:
+            memory = scope.slots[self.slot] = ({}, {})
+        if self.keeping >= 0:
             self.keep(scope, event, key)
+        open_at = memory[0]
         state = open_at.get(key)
-        if opening:
-            if state is not None and (state >= 0 or not self.clause.reusable):
-                self.reopened(scope, event, key, state)
-            open_at[key] = event.index
-        elif state is None or state < 0:
+        if state is not None and (state >= 0 or not self.reusable):
+            self.reopened(scope, event, key, state)
+        open_at[key] = event.index
+
+    def closed(self, scope: Instance, event: Event) -> None:
+        key = self.read(event.values)
+        memory = scope.slots[self.slot]
+        if memory is None or self.keeping >= 0 or memory[0].get(key, _CLOSED) < 0:
+            self.look_closely(scope, event, key)
+            if memory is None or memory[0].get(key, _CLOSED) < 0:
+                return
+        # A key that may come again needs no memory; one that may not is remembered as closed, with its place.
+        if self.forgetful:
+            del memory[0][key]
+        else:
+            memory[0][key] = _CLOSED - event.index
+
+    def inside(self, scope: Instance, event: Event) -> None:
+        key = self.read(event.values)
+        memory = scope.slots[self.slot]
+        if memory is None or self.keeping >= 0 or memory[0].get(key, _CLOSED) < 0:
+            self.look_closely(scope, event, key)
+
+    def look_closely(self, scope: Instance, event: Event, key: Any) -> None:
+        """Look at an event that belongs to a pair which must be open, and may not be."""
+        if key is None:
+            self.keyless(scope, event)
+            return
+        memory = scope.slots[self.slot]
+        if memory is None:
+            self.orphan(scope, event, key, None)
+            return
+        if self.keeping >= 0 and event.values[self.keeping] is not None:
+            self.keep(scope, event, key)
+        state: int | None = memory[0].get(key)
+        if state is None or state < 0:
             self.orphan(scope, event, key, state)
-        elif event.name in self.closers:
-            # A key that may come again needs no memory; one that may not is remembered as closed, with its place.
-            if self.clause.reusable or not self.key.fields:
-                del open_at[key]
-            else:
-                open_at[key] = _CLOSED - event.index
 
     def keep(self, scope: Instance, event: Event, key: Any) -> None:
         owners: dict[Any, Any] = scope.slots[self.slot][1]
@@ -91,9 +128,10 @@ class PairMonitor(Monitor[Pair]):
             )
 
     def end(self, scope: Instance) -> None:
-        if scope.mask & self.abandoned_bit:
+        memory = scope.slots[self.slot]
+        if memory is None or not memory[0] or scope.mask & self.abandoned_bit:
             return
-        for key, index in scope.slots[self.slot][0].items():
+        for key, index in memory[0].items():
             if index >= 0:
                 self.violate(
                     scope,
@@ -159,6 +197,8 @@ class PairMonitor(Monitor[Pair]):
 
 
 class ReferMonitor(Monitor[Refer]):
+    lazy = True
+
     def __init__(self, clause: Refer, index: int, scope: Scope, groups: Groups) -> None:
         super().__init__(clause, index, scope, groups)
         self.watched = tuple(dict.fromkeys((*clause.event, *clause.to)))
@@ -177,16 +217,28 @@ class ReferMonitor(Monitor[Refer]):
     def repeats(self, name: str) -> bool:
         return name not in self.referring
 
-    def memory(self) -> Any:
-        # Keys that have come, with the place of the last reference to them; and whether any was forgotten.
-        return [{}, False]
+    def seer(self, name: str) -> Callable[[Instance, Event], None]:
+        return self.see if name in self.referring else self.came
 
     def see(self, scope: Instance, event: Event) -> None:
         memory = scope.slots[self.slot]
+        if memory is None:
+            # Keys that have come, with the place of the last reference to them; and whether any was forgotten.
+            memory = scope.slots[self.slot] = [{}, False]
         keys: dict[Any, int] = memory[0]
         if event.name in self.referring:
             self.refer(scope, event, keys, forgetful=memory[1])
-        if event.name in self.referred and (key := event.values[self.key]) is not None:
+        if event.name in self.referred:
+            self.came(scope, event)
+
+    def came(self, scope: Instance, event: Event) -> None:
+        """Take note of what may be referred to."""
+        memory = scope.slots[self.slot]
+        if memory is None:
+            memory = scope.slots[self.slot] = [{}, False]
+        keys: dict[Any, int] = memory[0]
+        key = event.values[self.key]
+        if key is not None:
             keys.setdefault(key, -1)
             if len(keys) > MAX_KEYS:
                 del keys[next(iter(keys))]

@@ -103,7 +103,7 @@ class Groups:
 class Entry:
     """What happens at one scope level when one event comes."""
 
-    __slots__ = ("gates", "needs", "repeats", "seers", "sets", "watch")
+    __slots__ = ("begins", "gates", "needs", "openers", "repeats", "seers", "sets", "watch")
 
     def __init__(
         self, name: str, monitors: list[Monitor[Any]], groups: Groups, inline: frozenset[Monitor[Any]] = frozenset()
@@ -129,12 +129,16 @@ class Entry:
                 gates.append((monitor, needs, bars))
             watches = monitor.watched is None or name in monitor.watched
             if watches and not monitor.steady and monitor not in inline:
-                seers.append(monitor.see)
+                seers.append(monitor.seer(name))
                 self.repeats &= monitor.repeats(name)
         self.gates = tuple(gates)
         """Monitors to ask when a bit is amiss, with the bits that they need set and not set."""
         self.seers = tuple(seers)
         """Called each time."""
+        self.openers = tuple(monitor.open for monitor in monitors if monitor.opens and not monitor.expects(name))
+        """Called when it comes first."""
+        self.begins = self.needs == BEGUN and not self.openers
+        """Nobody has anything to say when it comes first."""
 
 
 class Level:
@@ -144,13 +148,20 @@ class Level:
         self.scope = scope
         self.monitors = tuple(monitors)
         self.guarded = any(monitor.guarded for monitor in monitors)
-        self.makers: list[Callable[[], Any]] = []
+        self.opened = 0
+        """Scopes that there have been."""
+        self.slots: list[Any] = []
+        """What a fresh scope has in its slots."""
+        self.makers: list[tuple[int, Callable[[], Any]]] = []
+        """Memories that each scope gets one of its own of, by slot."""
         for monitor in monitors:
             # A monitor without memory has memory() None, and takes no slot.
-            if monitor.memory() is not None:
-                monitor.slot = len(self.makers)
-                self.makers.append(monitor.memory)
-        self.openers = tuple(monitor.open for monitor in monitors if monitor.opens)
+            fresh = monitor.memory()
+            if monitor.lazy or fresh is not None:
+                monitor.slot = len(self.slots)
+                self.slots.append(fresh)
+                if isinstance(fresh, list):
+                    self.makers.append((monitor.slot, monitor.memory))
         self.enders = tuple(monitor for monitor in monitors if monitor.ends)
         """Monitors to ask when a scope ends."""
         self.content = 0
@@ -185,7 +196,7 @@ class Level:
         self.memoryless = not self.guarded and not any(entry.gates for entry in entries)
         """Nobody asks which events have come."""
         gaps = any(isinstance(monitor, GapMonitor) for monitor in monitors)
-        self.patient = not (self.openers or self.enders or self.steady or gaps)
+        self.patient = not (any(monitor.opens for monitor in monitors) or self.enders or self.steady or gaps)
         """Nobody asks for the first or last event, for its moment, or for ids: events of no interest may pass by."""
 
     def ignores(self, name: str) -> bool:

@@ -5,7 +5,7 @@ before and one, a timestamp of the same form that is no earlier. The loop of `sw
 monitors' memories; the monitors are asked about what is out of the ordinary.
 """
 
-from typing import Any
+from typing import Any, Final
 
 from event_capture.checker.directory import Directory
 from event_capture.checker.event import Event
@@ -14,6 +14,8 @@ from event_capture.checker.scopes import Line
 from event_capture.contract.clauses import Scope
 
 _THREAD = Scope.THREAD
+NO_NUMBERS: Final[Memory] = []
+"""Stands in for the memory of a monitor of numbers where no clause is about them."""
 
 
 class Rising:
@@ -34,17 +36,18 @@ class Rising:
         """
         if not self._simple:
             return None
-        found: list[Memory] = []
-        for places in (self._counters, self._clocks):
-            if not places:
-                found.append([])
-                continue
-            by_thread, slot = places[0]
+        counter = clock = NO_NUMBERS
+        for by_thread, slot in self._counters:
             scope = line.lane.threads.get(thread) if by_thread else line.instance
             if scope is None or not scope.numbered:
                 return None
-            found.append(scope.slots[slot])
-        return found[0], found[1]
+            counter = scope.slots[slot]
+        for by_thread, slot in self._clocks:
+            scope = line.lane.threads.get(thread) if by_thread else line.instance
+            if scope is None or not scope.numbered:
+                return None
+            clock = scope.slots[slot]
+        return counter, clock
 
     def look(self, line: Line, event: Event) -> None:
         """Show the numbers of an event, whatever they are, to the monitors."""

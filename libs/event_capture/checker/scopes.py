@@ -39,6 +39,7 @@ class Instance:
         "numbered",
         "slots",
         "start_ns",
+        "table",
         "user",
     )
 
@@ -50,6 +51,8 @@ class Instance:
         self.slots = slots
         self.start_ns = start_ns
         """When the clock of budgets started."""
+        self.table: dict[Key, Instance] | None = None
+        """Where it is found by its key."""
         self.clocked = False
         """The clock started at a sent message."""
         self.first_index = -1

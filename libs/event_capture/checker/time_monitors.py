@@ -102,6 +102,7 @@ class SpanMonitor(Monitor[Within]):
 
     code = "too-slow"
     ends = True
+    lazy = True
 
     def __init__(
         self,
@@ -126,15 +127,14 @@ class SpanMonitor(Monitor[Within]):
         self.mute = 0
         """Events that could have started the clock, but for the want of a key."""
 
-    def memory(self) -> Any:
-        return {}
-
     def see(self, scope: Instance, event: Event) -> None:
-        key = self.key.of(event)
+        key = self.key.read(event.values)
         if key is None:
             self.mute += event.name in self.starts
             return
-        running: dict[Any, tuple[int, int]] = scope.slots[self.slot]
+        running: dict[Any, tuple[int, int]] | None = scope.slots[self.slot]
+        if running is None:
+            running = scope.slots[self.slot] = {}
         if event.name in self.stops:
             began = running.pop(key, None)
             if began is not None and event.ns - began[0] > self.clause.limit_ns:
@@ -149,7 +149,7 @@ class SpanMonitor(Monitor[Within]):
         return sum(counts.get(name, 0) for name in self.start) - self.mute
 
     def overdue(self, scope: Instance, now_ns: int) -> None:
-        running: dict[Any, tuple[int, int]] = scope.slots[self.slot]
+        running: dict[Any, tuple[int, int]] = scope.slots[self.slot] or {}
         for key, (began, index) in list(running.items()):
             if now_ns - began > self.clause.limit_ns:
                 del running[key]
@@ -157,7 +157,7 @@ class SpanMonitor(Monitor[Within]):
                 self.slow(scope, f"{any_of(self.stop)} has not come {waited} after its {any_of(self.start)}", (index,))
 
     def end(self, scope: Instance) -> None:
-        for _, index in scope.slots[self.slot].values():
+        for _, index in (scope.slots[self.slot] or {}).values():
             self.slow(scope, f"{any_of(self.stop)} never came after its {any_of(self.start)}", (index,))
 
     def slow(self, scope: Instance, message: str, indices: tuple[int, ...]) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from event_capture.checker import Checker, Verdict
 from event_capture.checker.reference import violated_clauses
 from event_capture.contract import Contract, load_contract
-from event_capture.records import Record
+from event_capture.records import Direction, Kind, Record
 from unit.event_capture.streams import MILLISECOND, Stream, check, codes, contract_of
 
 AGENT = load_contract("agent_turn")
@@ -246,3 +246,42 @@ def test_one_message_that_does_not_fit_changes_nothing_for_the_others(records: l
     alone.feed_all(records)
     alone.feed(last)
     assert alone.finish(complete=True) == together.finish(complete=True)
+
+
+def test_an_event_that_may_come_once_is_no_echo_when_it_comes_again() -> None:
+    contract = contract_of("count: agent_thinking at most 1\nsame: payload.text")
+    stream = Stream().open()
+    for run in ("run-1", "run-2"):
+        for name in ("agent_started", "agent_thinking", "agent_thinking", "agent_thinking"):
+            stream.event(name, run=run, payload={"text": "words"})
+    records = stream.close()
+    compare(contract, records, [])
+    assert codes(check(contract, records)) == ["too-many-events"] * 4
+
+
+@pytest.mark.parametrize(("contract", "messages"), [(AGENT, TURN), (AG_UI, CHAT)], ids=["agent", "ag-ui"])
+def test_what_comes_in_between_or_from_elsewhere_at_every_place(contract: Contract, messages: list[Message]) -> None:
+    """An event on another connection, a sent message that looks the same, a close: none is part of a stretch."""
+    again = [message | {"run_id": "run-a-1"} | ({"runId": "r-2"} if "runId" in message else {}) for message in messages]
+    twice = [
+        message | {"seq": place + 1} | stamp("words", place * MILLISECOND)
+        for place, message in enumerate([*messages, *again])
+    ]
+    for place, message in enumerate(twice):
+        elsewhere = record_of("b", message, place)
+        sent = msgspec.structs.replace(record_of("a", message, place), direction=Direction.SENT)
+        closed = msgspec.structs.replace(record_of("a", {"code": 1000}, place), kind=Kind.CLOSE)
+        for odd in (elsewhere, sent, closed):
+            records = [record_of("a", each, now) for now, each in enumerate(twice)]
+            compare(contract, [*records[:place], odd, *records[place:]], [place])
+            compare(contract, [*records[: place + 1], odd, *records[place + 1 :]], [])
+
+
+def test_what_a_pair_keeps_is_looked_at_in_each_of_its_events() -> None:
+    contract = contract_of(
+        "pair: tool_executing with tool_completed by payload.tool_call_id around busy keeping payload.n"
+    )
+    stream = Stream().open()
+    for name, number in (("tool_executing", 1), ("busy", 2), ("tool_completed", 3)):
+        stream.event(name, payload={"tool_call_id": "c", "n": number})
+    assert codes(check(contract, stream.close())) == ["pair-changed-hands"] * 2
