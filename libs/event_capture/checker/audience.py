@@ -73,7 +73,7 @@ class Audience:
         track = self.tracks.get(name) or self.track(name)
         track.count += 1
         event = self.event
-        event.fill(index, frame.monotonic_ns, name, line, batch.read(message), frame.data)
+        event.fill(index, frame.monotonic_ns, name, line, batch.values(message), frame.data)
         if track.stranger:
             self._unknown(line, name, index)
         if self._run_level is not None:

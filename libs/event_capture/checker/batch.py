@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import astuple
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -23,13 +21,9 @@ class Batch:
     messages: Sequence[Any]
     """What each of them holds: structs whose first fields are those of an event up to RUN in `layout`, and whose last
     are its numbers. The name of an event that has none is None or empty."""
-    values: Callable[[Any], Values] | None
-    """Reads all values of a message; None when its fields are its values."""
+    values: Callable[[Any], Values]
+    """Reads all values of a message, as `layout` has them."""
     sent_name: Callable[[Any], Any] | None
     """Reads the name of a sent message; None when that takes the record."""
     record: Callable[[int], Record]
     """Reads the record at a place."""
-
-    def read(self, message: Any) -> Values:
-        """All values of a message, as `layout` has them."""
-        return astuple(message) if self.values is None else self.values(message)

@@ -1,11 +1,11 @@
-"""Decodes pieces of a recording: only the fields that the contract looks at become objects.
+"""Decodes pieces of a file: only the fields that the contract looks at become objects.
 
 A piece with a line that does not fit (ids that are no text, payloads that are no objects, frames that could not be
 read) is refused as a whole, and takes the ordinary way.
 """
 
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, Protocol, final
 
 import msgspec
 
@@ -17,9 +17,20 @@ ReadLine = Callable[[int], Record]
 """Reads the record at a place the ordinary way."""
 
 
-@final
-class ChunkDecoder:
+class Decoder(Protocol):
     """Decodes pieces of whole lines."""
+
+    def decode(self, chunk: memoryview, read_line: ReadLine) -> Batch | None:
+        """The records of a piece of a file; None when it holds none.
+
+        Raises:
+            msgspec.MsgspecError, UnicodeDecodeError, RecursionError: a line does not fit, or is no record.
+        """
+
+
+@final
+class RecordDecoder:
+    """Decodes pieces of a recording."""
 
     def __init__(self, fields: Fields) -> None:
         self._fields = fields
@@ -43,15 +54,34 @@ class ChunkDecoder:
         )
         self._decode: Callable[[bytes | memoryview], list[Any]] = msgspec.json.Decoder(row).decode_lines
 
-    def decode(self, chunk: bytes | memoryview, read_line: ReadLine) -> Batch | None:
-        """The records of a piece of a recording; None when it holds none.
-
-        Raises:
-            msgspec.MsgspecError, UnicodeDecodeError, RecursionError: a line does not fit, or is no record.
-        """
+    def decode(self, chunk: memoryview, read_line: ReadLine) -> Batch | None:
+        """See `Decoder`."""
         rows = self._decode(chunk)
         if not rows:
             return None
         fields = self._fields
         messages = fields.gather([row.data for row in rows])
         return Batch(rows, messages, fields.values, fields.sent_name, read_line)
+
+
+@final
+class EventDecoder:
+    """Decodes pieces of a file of bare events.
+
+    Args:
+        fields: what the contract looks at.
+        frame: a record like that of each event, without the event.
+    """
+
+    def __init__(self, fields: Fields, frame: Record) -> None:
+        self._fields = fields
+        self._frame = frame
+        self._decode: Callable[[memoryview], list[Any]] = msgspec.json.Decoder(fields.message).decode_lines
+
+    def decode(self, chunk: memoryview, read_line: ReadLine) -> Batch | None:
+        """See `Decoder`."""
+        fields = self._fields
+        messages = fields.gather(self._decode(chunk))
+        if not messages:
+            return None
+        return Batch([self._frame] * len(messages), messages, fields.values, fields.sent_name, read_line)

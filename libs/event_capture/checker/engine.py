@@ -51,6 +51,7 @@ class Checker:
         max_scopes: int = 20_000,
         linger: int = 256,
         max_openers: int = 1024,
+        timeless: bool = False,
     ) -> None:
         """Compile the contract.
 
@@ -61,11 +62,13 @@ class Checker:
                 had been cut off when there are more.
             linger: how many runs that have ended are still watched for late events.
             max_openers: most unanswered sent messages remembered per connection.
+            timeless: the times of the records mean nothing, so that clauses about time are not put to the test.
 
         Raises:
             ContractError: a clause cannot be compiled.
         """
         self.contract = contract
+        self.timeless = timeless
         self.plan = Plan(contract)
         self.ledger = Ledger(max_violations)
         for monitor in self.plan.monitors:
@@ -167,7 +170,7 @@ class Checker:
             message = batch.messages[place]
             line = self.directory.line(connection, frame.user)
             name = batch.sent_name(message) or ""
-            self._sent_message(line, index, frame.monotonic_ns, name, batch.read(message), frame.data)
+            self._sent_message(line, index, frame.monotonic_ns, name, batch.values(message), frame.data)
             return
         record = batch.record(place)
         if self.following is not None:

@@ -45,6 +45,7 @@ class Track:
     """What is to be done with one event name, looked up once per event."""
 
     __slots__ = (
+        "again",
         "count",
         "ends",
         "loose",
@@ -77,6 +78,8 @@ class Track:
         self.needs, self.watch, self.sets, self.seers = run.needs, run.watch, run.sets, run.seers
         if stranger:
             self.needs, self.watch = NEVER, NEVER
+        self.again = name if not self.sets & self.watch & ~self.needs else None
+        """The name, unless the run must be looked at when it comes a second time; then None."""
         self.repeats = run.repeats and not (wider or ends)
         """Nobody learns anything when it comes again, the same in all but its numbers."""
         self.wider = wider

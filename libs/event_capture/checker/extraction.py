@@ -10,7 +10,7 @@ from event_capture.checker.plan import Plan
 from event_capture.vocabulary.pointer import getter
 
 
-class Extract(Struct, frozen=True, gc=False):
+class Extract(Struct, gc=False):
     """What has been read of a message."""
 
     name: str = ""

@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any, Final, final
 
 import msgspec
+from msgspec.structs import astuple
 
 from event_capture.checker.layout import ID_ROLES, NUMBER_ROLES
 from event_capture.checker.plan import Plan
@@ -53,8 +54,8 @@ class Fields:
         self.message = shape.struct(order)
         self.sent_name: Callable[[Any], Any] = attrgetter("sent" if "sent" in roles else "name")
         fields = list(self.message.__struct_fields__)
-        self.values: Callable[[Any], Values] | None = None if fields == order else attrgetter(*order)
-        """Values of one message. None: its fields are its values."""
+        self.values: Callable[[Any], Values] = astuple if fields == order else attrgetter(*order)
+        """Reads all values of a message."""
         self._scattered = [
             (role, [attrgetter(shape.attribute(steps)) for steps in places if shape.attribute(steps) != role])
             for role, places in roles.items()

@@ -1,21 +1,24 @@
-"""Checks a recording on disk, fast, in bounded memory: piece by piece, decoding only what the contract looks at.
+"""Checks a file, fast, in bounded memory: piece by piece, decoding only what the contract looks at.
 
+The file is a recording, or bare events: one JSON object per line, as a server streamed them or as it logged them.
 Pieces that the fast decoder refuses take the ordinary way, record by record, so that both ways see the same.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Final
 
 import msgspec
 
-from event_capture.checker.chunk_decoding import ChunkDecoder
+from event_capture.checker.chunk_decoding import Decoder, EventDecoder, RecordDecoder
 from event_capture.checker.completeness import Completeness
 from event_capture.checker.engine import Checker
 from event_capture.checker.verdict import Report
 from event_capture.contract.model import Contract
 from event_capture.errors import RecordingError
 from event_capture.recording import decode_record, open_recording
+from event_capture.recording.bare import REFUSALS, bare_event, frame_of, holds_bare_events
 from event_capture.recording.jsonl import not_a_record, refuse_foreign
 from event_capture.records import Record
 
@@ -23,7 +26,6 @@ CHUNK_BYTES: Final = 128 * 1024
 """How much is read and decoded at a time: few enough that it stays in the cache of the processor."""
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 """Longest line that is taken, in bytes."""
-_REFUSALS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 _decode_records = msgspec.json.Decoder(Record).decode_lines
 
 Progress = Callable[[int], None]
@@ -40,7 +42,8 @@ def check_recording(
     """Check a recording on disk in bounded memory.
 
     Args:
-        path: a recording, compressed or not.
+        path: a recording, compressed or not. Bare events will do, too: they are taken for one stream, in the order in
+            which they stand, and clauses about time say nothing of them.
         contract: what to check.
         complete: the stream was seen to its end. None: find out from its close records and from its last line.
         progress: called now and then with the bytes read since the last call.
@@ -50,8 +53,8 @@ def check_recording(
         RecordingError: the file cannot be read, or one of its lines is no record.
     """
     refuse_foreign(path)
-    check = _Check(path, contract)
     try:
+        check = _Events(path, contract) if holds_bare_events(path) else _Recording(path, contract)
         with open_recording(path) as stream:
             check.run(stream, progress)
     except OSError as error:
@@ -62,18 +65,20 @@ def check_recording(
     return check.checker.finish(complete=seen_whole if complete is None else complete)
 
 
-class _Check:
+class _Check(ABC):
     """One pass over one file."""
 
-    def __init__(self, path: Path, contract: Contract) -> None:
+    decoder: Decoder | None
+    """Decodes most pieces; None when clauses look at whole messages."""
+
+    def __init__(self, path: Path, checker: Checker) -> None:
         self.path = path
-        self.checker = Checker(contract)
+        self.checker = checker
         self.checker.following = self.following = Completeness()
         self.offset = 0
         """Bytes before the piece at hand."""
         self.cut = 0
         """Number of the line that was cut off; 0: none was."""
-        self.decoder = ChunkDecoder(self.checker.fields) if self.checker.fields is not None else None
 
     def run(self, stream: IO[bytes], progress: Progress | None) -> None:
         for chunk in _chunks(stream, self.path):
@@ -84,7 +89,7 @@ class _Check:
             if progress is not None:
                 progress(len(chunk))
 
-    def quick(self, chunk: memoryview, decoder: ChunkDecoder) -> bool:
+    def quick(self, chunk: memoryview, decoder: Decoder) -> bool:
         """Check only what the contract looks at. False, and nothing is checked: there is a line that does not fit."""
         lines: list[tuple[int, bytes]] = []
 
@@ -96,23 +101,26 @@ class _Check:
 
         try:
             batch = decoder.decode(chunk, read_line)
-        except _REFUSALS:
+        except REFUSALS:
             return False
         if batch is not None:
             self.checker.check(batch)
         return True
 
+    @abstractmethod
     def ordinary(self, chunk: memoryview) -> None:
         """Check whole records."""
-        try:
-            records = _decode_records(chunk)
-        except _REFUSALS:
-            self.line_by_line(chunk)
-        else:
-            self.checker.feed_all(records)
+
+    @abstractmethod
+    def record(self, line: bytes, number: int) -> Record:
+        """The record of one line, the n-th of its piece.
+
+        Raises:
+            RecordingError: it is none.
+        """
 
     def line_by_line(self, chunk: memoryview) -> None:
-        """Find the line that is no record. Only the last line of a file may be cut off."""
+        """Check record by record. Only the last line of a file may be cut off."""
         lines = _lines(chunk)
         for number, line in enumerate(lines):
             if not line.strip():
@@ -126,16 +134,48 @@ class _Check:
             else:
                 self.checker.feed(record)
 
+    def number(self, number: int) -> int:
+        """Number, from 1, of the n-th line of the piece at hand."""
+        return number + 1 + _newlines(self.path, self.offset)
+
+
+class _Recording(_Check):
+    """A pass over a recording."""
+
+    def __init__(self, path: Path, contract: Contract) -> None:
+        super().__init__(path, Checker(contract))
+        fields = self.checker.fields
+        self.decoder = RecordDecoder(fields) if fields is not None else None
+
+    def ordinary(self, chunk: memoryview) -> None:
+        try:
+            records = _decode_records(chunk)
+        except REFUSALS:
+            self.line_by_line(chunk)
+        else:
+            self.checker.feed_all(records)
+
     def record(self, line: bytes, number: int) -> Record:
-        """Read one line, the n-th of its piece."""
         try:
             return decode_record(line)
         except ValueError as error:
             raise not_a_record(self.path, self.number(number), str(error)) from None
 
-    def number(self, number: int) -> int:
-        """Number, from 1, of the n-th line of the piece at hand."""
-        return number + 1 + _newlines(self.path, self.offset)
+
+class _Events(_Check):
+    """A pass over bare events: received one after the other on one connection, nobody knows when."""
+
+    def __init__(self, path: Path, contract: Contract) -> None:
+        super().__init__(path, Checker(contract, timeless=True))
+        self.frame = frame_of(path)
+        fields = self.checker.fields
+        self.decoder = EventDecoder(fields, self.frame) if fields is not None else None
+
+    def ordinary(self, chunk: memoryview) -> None:
+        self.line_by_line(chunk)
+
+    def record(self, line: bytes, number: int) -> Record:
+        return bare_event(self.frame, line, self.path, self.number(number))
 
 
 def _chunks(stream: IO[bytes], path: Path) -> Iterator[memoryview]:

@@ -41,6 +41,11 @@ class _Claim:
     adds: bool
     """What its verb means."""
 
+    @property
+    def plain(self) -> bool:
+        """It says that there is one thing, whatever was said of it before."""
+        return (self.adds or self.replaces) and self.where < 0 and not self.alternatives
+
 
 def _claim(claim: Claim, by: int, part_by: int, where: int) -> _Claim:
     verb = claim.verb
@@ -87,7 +92,40 @@ class OwnMonitor(Monitor[Own]):
         return name in self.followers
 
     def seer(self, name: str) -> Callable[[Instance, Event], None]:
-        return self.follow if name in self.followers else self.see
+        if name in self.followers:
+            return self.follow
+        claims = self.claims[name]
+        if len(claims) == 1 and claims[0].plain:
+            return self.maker(claims[0])
+        return self.see
+
+    def maker(self, each: _Claim) -> Callable[[Instance, Event], None]:
+        """`see` for events that make one thing: nearly always it is new, and nobody's."""
+        slot, owner, by, part_by, kind, replaces = (
+            self.slot,
+            self.owner,
+            each.by,
+            each.part_by,
+            each.kind,
+            each.replaces,
+        )
+
+        def make(scope: Instance, event: Event) -> None:
+            values = event.values
+            key = values[by]
+            if key is None or values[owner] is not None or (part_by >= 0 and values[part_by] is not None):
+                self.see(scope, event)
+                return
+            owners = scope.slots[slot]
+            if owners is None:
+                owners = scope.slots[slot] = defaultdict(dict)
+            table = owners[kind]
+            if len(table) >= MAX_THINGS or (key in table and not replaces):
+                self.see(scope, event)
+            else:
+                table[key] = None
+
+        return make
 
     def follow(self, scope: Instance, event: Event) -> None:
         if event.values[self.owner] is not None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from event_capture.checker.verdict import ClauseVerdict, Report, Verdict, worst
-from event_capture.contract.clauses import Count, Require, Scope, any_of
+from event_capture.contract.clauses import Count, Require, Scope, Within, any_of
 from event_capture.documents import nearest
 
 if TYPE_CHECKING:
@@ -49,7 +49,12 @@ def build_report(checker: Checker, *, complete: bool) -> Report:
 
 def _clause_verdict(checker: Checker, monitor: Monitor[Any], complete: bool) -> ClauseVerdict:
     counts = checker.counts | {f"sent:{name}": count for name, count in checker.sent.items()}
-    fired = monitor.judged(counts if monitor.clause.own_events() else checker.counts) if monitor.tested else 0
+    untimed = checker.timeless and isinstance(monitor.clause, Within)
+    fired = (
+        0
+        if untimed or not monitor.tested
+        else monitor.judged(counts if monitor.clause.own_events() else checker.counts)
+    )
     if monitor.violations:
         verdict = Verdict.VIOLATED
     elif monitor.presumed:
@@ -84,6 +89,8 @@ def _why_silent(checker: Checker, monitor: Monitor[Any], counts: Mapping[str, in
 
 def _what_lacked(checker: Checker, monitor: Monitor[Any], counts: Mapping[str, int]) -> str:
     clause, contract = monitor.clause, checker.contract
+    if checker.timeless and isinstance(clause, Within):
+        return "bare events do not say when they came; record them with `streamproof record`"
     # A name that is known means what it says; it is no other name's right spelling.
     known = {*contract.known_events(), *(name for each in contract.clauses for name in each.events())}
     strangers = [name for name in counts if name not in known]

@@ -27,6 +27,8 @@ class Rising:
         """Some clause asks whether numbers rise."""
         self._counters = [(level.scope is _THREAD, slot) for _, level in self._levels for slot, _ in level.counters]
         self._clocks = [(level.scope is _THREAD, slot) for _, level in self._levels for slot, _ in level.clocks]
+        self._by_line = not any(by_thread for by_thread, _ in (*self._counters, *self._clocks))
+        """They rise per connection, which remembers them."""
         self._simple = len(self._counters) <= 1 and len(self._clocks) <= 1
 
     def memories(self, line: Line, thread: Any) -> tuple[Memory, Memory] | None:
@@ -34,6 +36,8 @@ class Rising:
 
         None: that is not known yet, or there are several such monitors.
         """
+        if line.numbers is not None:
+            return line.numbers
         if not self._simple:
             return None
         counter = clock = NO_NUMBERS
@@ -47,6 +51,8 @@ class Rising:
             if scope is None or not scope.numbered:
                 return None
             clock = scope.slots[slot]
+        if self._by_line:
+            line.numbers = counter, clock
         return counter, clock
 
     def look(self, line: Line, event: Event) -> None:

@@ -114,7 +114,7 @@ class Lane:
 class Line:
     """One connection."""
 
-    __slots__ = ("broken", "closed", "ids", "instance", "lane", "name", "user")
+    __slots__ = ("broken", "closed", "ids", "instance", "lane", "name", "numbers", "user")
 
     def __init__(self, name: str, user: str, lane: Lane) -> None:
         self.name = name
@@ -124,5 +124,7 @@ class Line:
         self.closed = False
         self.ids: tuple[Any, ...] = ()
         """Ids of the last event here whose ids were in order."""
+        self.numbers: tuple[list[Any], list[Any]] | None = None
+        """What the next sequence number and timestamp here are compared with, once there is something."""
         self.broken = False
         """It ended without a proper close."""

@@ -4,15 +4,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from msgspec.structs import astuple
-
 from event_capture.checker.audience import NOBODY, Audience
 from event_capture.checker.batch import Batch
 from event_capture.checker.directory import Directory
 from event_capture.checker.event import Track
 from event_capture.checker.field_monitors import EPOCH_OF, LAST, NEXT, PLACE, Memory
-from event_capture.checker.fields import Values
-from event_capture.checker.layout import SEQUENCE
 from event_capture.checker.ledger import Ledger
 from event_capture.checker.plan import BEGUN, Plan
 from event_capture.checker.rising import NO_NUMBERS
@@ -49,6 +45,8 @@ class Sweep:
         self._audience = audience
         self._other = other
         self._segmented = plan.segmented
+        self._counted = bool(plan.contract.vocabulary.place("sequence"))
+        self._timed = bool(plan.contract.vocabulary.place("timestamp"))
         self._rising, self._lean = audience.rising, audience.lean
         self._lines, self._run_level = directory.lines, directory.run_level
         self._no_run = Instance(Scope.RUN, None, "", "", [], 0)
@@ -60,83 +58,114 @@ class Sweep:
     def events(self, batch: Batch, base: int) -> None:  # noqa: C901  one loop on purpose
         """Check a batch, whose first record has the index `base`."""
         ledger, directory, audience = self._ledger, self._directory, self._audience
-        tracks, event, show, values_of = audience.tracks, audience.event, audience.show, batch.values
-        parse, none = datetime.fromisoformat, self._no_track
+        tracks, event, show, other, none = audience.tracks, audience.event, audience.show, self._other, self._no_track
+        frames, messages, values_of = batch.frames, batch.messages, batch.values
+        parse, event_kind, received = datetime.fromisoformat, _EVENT, _RECEIVED
+        counted, timed = self._counted, self._timed
         # Whom the events at hand belong to, and what their numbers are compared with. No connection: find that out.
         connection: str | None = None
         user = thread = run = None
-        line, scope, counter, clock = event.line, self._no_run, NO_NUMBERS, NO_NUMBERS
-        # What is to be done with the event before; its name, if its run need not be looked at when the next one has it,
-        # too; and all of it but its numbers, if the same again tells nobody anything. Streams repeat
-        # themselves, delta after delta.
+        scope, counter, clock = self._no_run, NO_NUMBERS, NO_NUMBERS
+        # The frame of the event before: what is bare has the same for all.
+        before: Any = None
+        # What is to be done with the event before, and its name, if its run need not be looked at when the next one has
+        # it, too.
         track = none
         again: str | None = None
-        echo: Values | None = None
-        for index, (frame, message) in enumerate(zip(batch.frames, batch.messages, strict=True), base):
-            if frame.kind is not _EVENT or frame.direction is not _RECEIVED:
-                connection = None
-                self._other(batch, index - base)
-                continue
-            fresh = echo is None or frame.connection != connection or astuple(message)[:SEQUENCE] != echo
-            if fresh:
-                echo = None
-                if (
-                    frame.connection != connection
-                    or message.run != run
-                    or message.thread != thread
-                    or message.user != user
+        # The event before, if the same again with the next numbers tells nobody anything, and what those are compared
+        # with. Streams repeat themselves, delta after delta: what such events leave behind is noted once, when
+        # something else comes.
+        echo: Any = None
+        began = ahead = 0
+        latest: Any = None
+        moment: Any = None
+        for index, (frame, message) in enumerate(zip(frames, messages, strict=True), base):
+            if echo is not None:
+                if frame is before or (
+                    frame.connection == connection and frame.kind is event_kind and frame.direction is received
                 ):
-                    connection, user, thread, run = frame.connection, message.user, message.thread, message.run
-                    home = self._home(frame.connection, (user, thread, run))
-                    if home is None:
+                    if counted:
+                        echo.sequence = message.sequence
+                    if timed:
+                        moment = echo.timestamp = message.timestamp
+                    if message == echo and (
+                        not counter or (message.sequence == index + ahead and message.sequence.__class__ is int)
+                    ):
+                        if not clock:
+                            continue
+                        if moment.__class__ is latest.__class__:
+                            if moment >= latest:
+                                latest = moment
+                                continue
+                        elif moment.__class__ is str:
+                            # Here, not in a function: this is done as often as there are events.
+                            try:
+                                moment = parse(moment)
+                            except ValueError:
+                                pass
+                            else:
+                                if moment.tzinfo is UTC and moment.__class__ is latest.__class__ and moment >= latest:
+                                    latest = moment
+                                    continue
+                echo = None
+                if index - 1 > began:
+                    self._repeated(batch, base, began, index - 1, track, scope, counter, clock, latest)
+            if frame is not before:
+                if frame.kind is not event_kind or frame.direction is not received:
+                    connection = before = None
+                    other(batch, index - base)
+                    continue
+                if frame.connection != connection:
+                    connection = None
+                before = frame
+            if connection is None or message.run != run or message.thread != thread or message.user != user:
+                connection, user, thread, run = frame.connection, message.user, message.thread, message.run
+                home = self._home(connection, (user, thread, run))
+                if home is None:
+                    connection = None
+                    show(batch, index - base, index)
+                    continue
+                event.line, scope, counter, clock = home
+                again = None
+            if again is None or message.name != again:
+                track = tracks.get(message.name, none)
+                if (scope.mask ^ track.needs) & track.watch or (track.loose and run is None):
+                    connection = None
+                    show(batch, index - base, index)
+                    continue
+                again = None
+            sequence = moment = None
+            if counter:
+                sequence = message.sequence
+                if sequence is not None and (
+                    sequence != counter[NEXT] or sequence.__class__ is not int or message.epoch != counter[EPOCH_OF]
+                ):
+                    connection = None
+                    show(batch, index - base, index)
+                    continue
+            if clock:
+                moment = message.timestamp
+                if moment is not None:
+                    latest = clock[NEXT]
+                    if moment.__class__ is str:
+                        moment = _instant(moment)
+                    if moment.__class__ is not latest.__class__ or latest is None or moment < latest:
                         connection = None
                         show(batch, index - base, index)
                         continue
-                    line, scope, counter, clock = home
-                    again = None
-                if again is None or message.name != again:
-                    again = None
-                    track = tracks.get(message.name, none)
-                    if (scope.mask ^ track.needs) & track.watch or (track.loose and run is None):
-                        connection = None
-                        show(batch, index - base, index)
-                        continue
-            sequence = message.sequence if counter else None
-            ordinary = sequence is None or (
-                sequence == counter[NEXT] and sequence.__class__ is int and message.epoch == counter[EPOCH_OF]
-            )
-            moment: Any = message.timestamp if clock else None
-            if moment is not None:
-                if moment.__class__ is str:
-                    try:
-                        moment = parse(moment)
-                    except ValueError:
-                        ordinary = False
-                    else:
-                        ordinary = ordinary and moment.tzinfo is UTC
-                ordinary = ordinary and moment.__class__ is clock[NEXT].__class__ and moment >= clock[NEXT]
-            if not ordinary:
-                connection = None
-                show(batch, index - base, index)
-                continue
-            now = frame.monotonic_ns
-            if fresh:
-                noted = ledger.noted
-                if track.shown:
-                    event.index, event.ns, event.name, event.line = index, now, track.name, line
-                    event.values = astuple(message) if values_of is None else values_of(message)
-                    event.data = frame.data
-                    for see in track.seers:
-                        see(scope, event)
-                if again is None:
-                    mask = scope.mask = scope.mask | track.sets
-                    scope.last_name = track.name
-                    if not (mask ^ track.needs) & track.watch:
-                        again = track.name
-                if track.shown and track.repeats and again is not None and noted == ledger.noted:
-                    echo = astuple(message)[:SEQUENCE]
+            noted = ledger.noted
+            if track.shown:
+                event.index, event.ns, event.name = index, frame.monotonic_ns, track.name
+                event.values = values_of(message)
+                event.data = frame.data
+                for see in track.seers:
+                    see(scope, event)
+            if again is None:
+                scope.mask |= track.sets
+                scope.last_name = track.name
+                again = track.again
             track.count += 1
-            scope.last_ns = now
+            scope.last_ns = frame.monotonic_ns
             scope.last_index = index
             if sequence is not None:
                 counter[LAST] = sequence
@@ -145,15 +174,53 @@ class Sweep:
             if moment is not None:
                 clock[LAST] = message.timestamp
                 clock[PLACE] = index
-                clock[NEXT] = moment
+                latest = clock[NEXT] = moment
+            if track.repeats:
+                if (
+                    again is not None
+                    and noted == ledger.noted
+                    and (sequence is not None or not counter)
+                    and (moment is not None or not clock)
+                ):
+                    echo, began = message, index
+                    if sequence is not None:
+                        ahead = sequence - index
+                continue
             if track.ends:
                 connection = None
                 directory.end_run(scope)
             for find, level, entry in track.wider:
                 retired = directory.retired
-                audience.see(level, entry, find(level, line, event), event)
+                audience.see(level, entry, find(level, event.line, event), event)
                 if directory.retired != retired:
                     connection = None
+        if echo is not None and index > began:
+            self._repeated(batch, base, began, index, track, scope, counter, clock, latest)
+
+    def _repeated(
+        self,
+        batch: Batch,
+        base: int,
+        began: int,
+        last: int,
+        track: Track,
+        scope: Instance,
+        counter: Memory,
+        clock: Memory,
+        latest: Any,
+    ) -> None:
+        """Note what events left behind that told nobody anything: those after `began`, up to `last`."""
+        track.count += last - began
+        scope.last_index = last
+        scope.last_ns = batch.frames[last - base].monotonic_ns
+        if counter:
+            counter[LAST] = batch.messages[last - base].sequence
+            counter[PLACE] = last
+            counter[NEXT] = counter[LAST] + 1
+        if clock:
+            clock[LAST] = batch.messages[last - base].timestamp
+            clock[PLACE] = last
+            clock[NEXT] = latest
 
     def _home(self, connection: str, ids: tuple[Any, ...]) -> tuple[Line, Instance, Memory, Memory] | None:
         """Connection, run and numbers of an event. None: not all of them are known and open, or its ids are new."""
@@ -174,3 +241,12 @@ class Sweep:
             return line, scope, NO_NUMBERS, NO_NUMBERS
         memories = self._rising.memories(line, ids[1])
         return None if memories is None else (line, scope, *memories)
+
+
+def _instant(text: str) -> datetime | None:
+    """The moment in UTC that a timestamp tells; None when it tells none, or one elsewhere."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo is UTC else None

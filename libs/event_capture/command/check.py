@@ -14,7 +14,7 @@ from event_capture.checker.offline import check_recording
 from event_capture.command.exit_codes import OF_VERDICT
 from event_capture.command.reading import note_cut, reading
 from event_capture.contract import Contract, load_contract
-from event_capture.recording import read_recording
+from event_capture.recording.bare import read_recorded_or_bare
 from event_capture.records import Record
 from event_capture.report.json import render_json
 from event_capture.report.model import Timeline, timelines_of
@@ -41,7 +41,10 @@ class ReportFormat(StrEnum):
 
 def check(
     recording: Annotated[
-        Path, typer.Argument(help="Recording, JSON lines, also compressed (.zst).", show_default=False)
+        Path,
+        typer.Argument(
+            help="Recording, also compressed (.zst), or bare events, one JSON object per line.", show_default=False
+        ),
     ],
     contract: Annotated[str, typer.Option("--contract", "-c", help="Name of a built-in contract, or a YAML file.")] = (
         "agent_turn"
@@ -92,6 +95,6 @@ def shown_timelines(recording: Path, contract: Contract) -> tuple[Timeline, ...]
     """Timelines of the first records of a recording."""
 
     def beginning() -> Iterator[Record]:
-        yield from islice(read_recording(recording), _SHOWN_RECORDS)
+        yield from islice(read_recorded_or_bare(recording), _SHOWN_RECORDS)
 
     return timelines_of(beginning(), contract.vocabulary)

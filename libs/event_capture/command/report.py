@@ -14,7 +14,7 @@ from event_capture.command.check import Ending, check_file, shown_timelines
 from event_capture.command.exit_codes import EPILOG, OF_VERDICT
 from event_capture.contract import Contract, load_contract
 from event_capture.errors import BadInputError
-from event_capture.recording import read_recording
+from event_capture.recording.bare import read_recorded_or_bare
 from event_capture.report.model import Timeline
 
 
@@ -83,7 +83,7 @@ def render(found: Report, contract: Contract, *, form: Form, recording: Path) ->
         from event_capture.report.html import render_html
         from event_capture.report.page.selection import page_timelines
 
-        chosen = page_timelines(read_recording(recording), contract, found)
+        chosen = page_timelines(read_recorded_or_bare(recording), contract, found)
         return render_html(found, chosen, contract, recording=recording.name)
     return _render(found, shown_timelines(recording, contract), form=form, recording=recording)
 

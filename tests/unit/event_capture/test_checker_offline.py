@@ -1,6 +1,8 @@
 """A recording checked from its file gives the same report as one fed record by record, whatever stands in it."""
 
 import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -11,15 +13,18 @@ from hypothesis import strategies as st
 
 from event_capture.checker import Checker, Verdict, offline
 from event_capture.checker.offline import check_recording
-from event_capture.contract import load_contract, parse_contract
+from event_capture.contract import Contract, load_contract, parse_contract
 from event_capture.errors import RecordingError
 from event_capture.recording import encode_record
+from event_capture.recording.bare import read_recorded_or_bare
 from event_capture.records import Direction, Kind, Record
 from unit.event_capture.streams import TURN, Stream, check, contract_of, turn
 
 AGENT = load_contract("agent_turn")
+AG_UI = load_contract("ag_ui")
 CONTRACTS = [
     AGENT,
+    AG_UI,
     contract_of("closed: true\nmonotonic: payload.n rises per recording\nwithin: gap within 1ms per connection"),
     contract_of("same: payload.model per user\nfirst: agent_started per connection"),
     parse_contract(
@@ -154,26 +159,104 @@ def recordings(draw: st.DrawFn) -> list[Record]:
     return records
 
 
-@given(recordings(), st.sampled_from(CONTRACTS), st.booleans(), st.integers(1, 400))
+CONTRACT = st.sampled_from(CONTRACTS)
+
+
+@contextmanager
+def chunks_of(size: int) -> Iterator[None]:
+    """Small pieces, so that both ways mix in one file."""
+    before = offline.CHUNK_BYTES
+    offline.CHUNK_BYTES = size  # type: ignore[misc]  # a constant for everybody else
+    try:
+        yield
+    finally:
+        offline.CHUNK_BYTES = before  # type: ignore[misc]  # see above
+
+
+@given(recordings(), CONTRACT, st.booleans(), st.integers(1, 400))
 @settings(max_examples=100, deadline=None)
 def test_both_ways_of_checking_agree(
-    tmp_path_factory: pytest.TempPathFactory, records: list[Record], contract: object, complete: bool, chunk: int
+    tmp_path_factory: pytest.TempPathFactory, records: list[Record], contract: Contract, complete: bool, chunk: int
 ) -> None:
-    assert isinstance(contract, type(AGENT))
     path = tmp_path_factory.getbasetemp() / f"property-{next(_numbers)}.jsonl"
     path.write_bytes(lines(records))
     read_back = [msgspec.json.decode(encode_record(record), type=Record) for record in records]
-    before = offline.CHUNK_BYTES
-    offline.CHUNK_BYTES = chunk  # type: ignore[misc]  # small chunks, so that both ways mix in one recording
-    try:
+    with chunks_of(chunk):
         from_file = check_recording(path, contract, complete=complete)
-    finally:
-        offline.CHUNK_BYTES = before  # type: ignore[misc]  # see above
-        path.unlink()
+    path.unlink()
     assert from_file == check(contract, read_back, complete=complete)
 
 
+@given(st.lists(messages.filter(lambda data: isinstance(data, dict)), min_size=1), CONTRACT, st.integers(1, 400))
+@settings(max_examples=60, deadline=None)
+def test_bare_events_are_checked_like_records_without_times(
+    tmp_path_factory: pytest.TempPathFactory, events: list[object], contract: Contract, chunk: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"bare-{next(_numbers)}.ndjson"
+    path.write_bytes(b"".join(msgspec.json.encode(event) + b"\n" for event in events))
+    with chunks_of(chunk):
+        from_file = check_recording(path, contract)
+    path.unlink()
+    checker = Checker(contract, timeless=True)
+    checker.feed_all(Record(monotonic_ns=0, wall_ns=0, connection=path.stem, data=event) for event in events)
+    assert from_file == checker.finish(complete=False)
+
+
 _numbers = itertools.count()
+
+
+def bare(path: Path, *events: object) -> Path:
+    path.write_bytes(b"".join(msgspec.json.encode(event) + b"\n" for event in events))
+    return path
+
+
+RUN = {"threadId": "t1", "runId": "r1"}
+STARTED, FINISHED = {"type": "RUN_STARTED"} | RUN, {"type": "RUN_FINISHED"} | RUN
+
+
+def test_bare_events_are_one_stream(tmp_path: Path) -> None:
+    report = check_recording(bare(tmp_path / "events.ndjson", STARTED, FINISHED), AG_UI, complete=True)
+    assert (report.verdict, report.records, report.scopes["connections"]) == (Verdict.HOLDS, 2, 1)
+
+
+def test_nobody_knows_whether_bare_events_were_seen_to_their_end(tmp_path: Path) -> None:
+    assert check_recording(bare(tmp_path / "e.ndjson", STARTED, FINISHED), AG_UI).verdict is Verdict.PRESUMABLY_HOLDS
+
+
+def test_a_violation_among_bare_events_is_named_with_its_line(tmp_path: Path) -> None:
+    late = {"type": "TEXT_MESSAGE_START", "messageId": "m1"}
+    report = check_recording(bare(tmp_path / "e.ndjson", STARTED, FINISHED, late), AG_UI)
+    found = {(each.code, each.indices) for each in report.violations if each.definite}
+    assert found == {("event-after-last", (2,)), ("unexpected-event", (2,))}
+
+
+def test_budgets_are_not_put_to_the_test_by_bare_events(tmp_path: Path) -> None:
+    report = check_recording(bare(tmp_path / "e.ndjson", *({"type": name} for name in TURN)), AGENT, complete=True)
+    notes = {each.note for each in report.clauses if each.section == "within"}
+    assert notes == {
+        "never put to the test: bare events do not say when they came; record them with `streamproof record`"
+    }
+
+
+def test_a_line_that_is_no_event_is_named(tmp_path: Path) -> None:
+    path = bare(tmp_path / "e.ndjson", STARTED, [1], FINISHED)
+    with pytest.raises(RecordingError, match="not an event") as caught:
+        check_recording(path, AG_UI)
+    assert (caught.value.source, caught.value.line) == (str(path), 2)
+
+
+def test_a_last_event_that_is_cut_off_is_left_out(tmp_path: Path) -> None:
+    path = bare(tmp_path / "e.ndjson", STARTED, FINISHED)
+    path.write_bytes(b"\n" + path.read_bytes() + b'{"type": "RUN_STA')
+    cut: list[int] = []
+    report = check_recording(path, AG_UI, on_truncated=cut.append)
+    assert (report.records, cut) == (2, [4])
+    assert [record.data["type"] for record in read_recorded_or_bare(path)] == ["RUN_STARTED", "RUN_FINISHED"]
+
+
+def test_a_broken_record_is_no_bare_event(tmp_path: Path) -> None:
+    with pytest.raises(RecordingError, match="`wall_ns`"):
+        check_recording(bare(tmp_path / "r.jsonl", {"monotonic_ns": 1, "connection": "c"}), AGENT)
 
 
 def test_memory_of_ended_runs_is_let_go() -> None:

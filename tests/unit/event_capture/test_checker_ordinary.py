@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from event_capture.checker import Checker, Verdict
+from event_capture.checker.offline import check_recording
 from event_capture.checker.reference import violated_clauses
 from event_capture.contract import Contract, load_contract
 from event_capture.records import Direction, Kind, Record
@@ -155,6 +156,24 @@ def record_of(user: str, message: Message, milliseconds: int) -> Record:
 def test_the_short_way_and_the_meaning_agree(drawn: tuple[Contract, list[Record]], pieces: list[int]) -> None:
     contract, records = drawn
     compare(contract, records, pieces)
+
+
+@given(
+    st.sampled_from([AGENT, AG_UI]).flatmap(
+        lambda contract: st.tuples(st.just(contract), streams(ag_ui=contract is AG_UI))
+    )
+)
+@settings(max_examples=60, deadline=None)
+def test_bare_events_are_checked_like_records_without_times(
+    tmp_path_factory: pytest.TempPathFactory, drawn: tuple[Contract, list[Record]]
+) -> None:
+    contract, records = drawn
+    path = tmp_path_factory.getbasetemp() / "bare.ndjson"
+    path.write_bytes(b"".join(msgspec.json.encode(record.data) + b"\n" for record in records))
+    checker = Checker(contract, timeless=True)
+    for record in records:
+        checker.feed(Record(monotonic_ns=0, wall_ns=0, connection="bare", data=record.data))
+    assert check_recording(path, contract, complete=True) == checker.finish(complete=True)
 
 
 def compare(contract: Contract, records: list[Record], pieces: list[int]) -> None:

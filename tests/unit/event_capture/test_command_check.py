@@ -85,11 +85,19 @@ def test_a_file_of_another_tool_is_to_be_imported_first(tmp_path: Path) -> None:
         done = streamproof("check", tmp_path / name)
         assert done.returncode == 2
         assert f"{name}: not a recording of this tool; run `streamproof import` first" in done.stderr
-    (tmp_path / "x.jsonl").write_text('{"type": "busy"}\n')
+    (tmp_path / "x.jsonl").write_text("[1]\n")
     assert (
         "if another tool wrote the file, run `streamproof import` first"
         in streamproof("check", tmp_path / "x.jsonl").stderr
     )
+
+
+def test_bare_events_are_checked_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "events.ndjson"
+    path.write_text('{"type": "RUN_STARTED", "runId": "r1"}\n{"type": "RUN_FINISHED", "runId": "r1"}\n')
+    done = streamproof("check", "--contract", "ag_ui", "--ending", "complete", path)
+    assert done.returncode == 0, done.stderr
+    assert "RUN_FINISHED" in done.stdout
 
 
 def test_a_last_line_that_is_cut_off_is_noted(tmp_path: Path) -> None:
