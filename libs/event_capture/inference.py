@@ -29,7 +29,7 @@ from event_capture.contract import (
 )
 from event_capture.contract.clauses import format_duration
 from event_capture.contract.loading import parse_contract, write_contract
-from event_capture.contract.sentences import is_speakable
+from event_capture.contract.words import is_speakable
 from event_capture.errors import ContractError, RecordingError, VocabularyError
 from event_capture.records import Direction, Kind, Record
 from event_capture.vocabulary.model import FIELD_ROLES, Vocabulary

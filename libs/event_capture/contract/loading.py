@@ -8,8 +8,9 @@ from typing import Any, Final
 from event_capture.contract.clauses import AnyClause, Claim, Own, Schema, Scope
 from event_capture.contract.model import Contract, scope_in
 from event_capture.contract.schemas import BadSchemaError, check_schema
-from event_capture.contract.sentences import SECTIONS, Mention, SentenceError, read_claim, read_sentence
+from event_capture.contract.sentences import SECTIONS, read_claim, read_sentence
 from event_capture.contract.soundness import TYPO_CUTOFF, folly
+from event_capture.contract.words import Mention, SentenceError
 from event_capture.documents import Complaint, Node, nearest, read_document, suggest
 from event_capture.errors import ContractError, VocabularyError
 from event_capture.vocabulary.loading import load_vocabulary, read_vocabulary

@@ -18,11 +18,10 @@ same, isolate   field
 after       names "only" ( names | "nothing" )
 """
 
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final, Never
+from typing import Any, Final
 
 from event_capture.contract.clauses import (
     After,
@@ -42,46 +41,14 @@ from event_capture.contract.clauses import (
     Require,
     Same,
     Schema,
-    Scope,
     Steps,
     Within,
 )
+from event_capture.contract.words import VERBS, Mention, Words
 from event_capture.documents import suggest
-from event_capture.errors import VocabularyError
-from event_capture.vocabulary.pointer import parse_pointer
 
-_TOKEN: Final = re.compile(r"[^\s,]+")
-_DURATION: Final = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>[a-z]*)")
-_UNITS: Final = {
-    "ns": 1,
-    "us": 1_000,
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60_000_000_000,
-    "min": 60_000_000_000,
-    "h": 3_600_000_000_000,
-}
-_VERBS: Final = ("makes", "adds", "replaces", "follows", "clears")
 BUDGETS: Final = ("first_event", "total", "gap")
 """Budgets that need no pair of events."""
-
-
-class SentenceError(Exception):
-    """A sentence is wrong at one of its characters; `offset` counts from 0."""
-
-    def __init__(self, reason: str, offset: int, fix: str = "") -> None:
-        self.reason = reason
-        self.offset = offset
-        self.fix = fix
-        super().__init__(reason)
-
-
-@dataclass(frozen=True, slots=True)
-class Mention:
-    """An event name in a sentence, and where it stands."""
-
-    name: str
-    offset: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +79,7 @@ def read_sentence(
     Raises:
         SentenceError: the sentence is not of the grammar.
     """
-    words = _Words(text, tuple(aliases), schema, claims)
+    words = Words(text, tuple(aliases), schema, claims)
     bodies = SECTIONS[section](words)
     guards = words.guards()
     words.end()
@@ -125,170 +92,29 @@ def read_claim(text: str) -> tuple[Claim, tuple[Mention, ...]]:
     Raises:
         SentenceError: it is not of the grammar.
     """
-    words = _Words(text)
+    words = Words(text)
     claim = _claim(words)
     words.end()
     return claim, tuple(words.mentions)
 
 
-def is_speakable(name: str) -> bool:
-    """A sentence can have this name of an event: it is one word, can be written, and is none of the grammar's own."""
-    one_word = _TOKEN.fullmatch(name) is not None and name.isprintable()
-    return one_word and name not in (*_KEYWORDS, "nothing") and not name.startswith("sent:")
-
-
-class _Words:
-    """The words of a sentence, read from left to right."""
-
-    def __init__(
-        self,
-        text: str,
-        aliases: tuple[str, ...] = (),
-        schema: dict[str, Any] | None = None,
-        claims: tuple[Claim, ...] = (),
-    ) -> None:
-        self.text = text
-        self.tokens = [(match.group(), match.start()) for match in _TOKEN.finditer(text)]
-        self.place = 0
-        self.aliases = aliases
-        self.schema = schema
-        self.claims = claims
-        self.mentions: list[Mention] = []
-
-    @property
-    def word(self) -> str:
-        return self.tokens[self.place][0] if self.place < len(self.tokens) else ""
-
-    @property
-    def offset(self) -> int:
-        return self.tokens[self.place][1] if self.place < len(self.tokens) else len(self.text)
-
-    def fail(self, reason: str, fix: str = "") -> Never:
-        raise SentenceError(reason, self.offset, fix)
-
-    def take(self, what: str) -> str:
-        word = self.word
-        if not word:
-            self.fail(f"the sentence ends where {what} should stand")
-        self.place += 1
-        return word
-
-    def accept(self, *words: str) -> bool:
-        """Take these words if they are the next ones."""
-        upcoming = [token for token, _ in self.tokens[self.place : self.place + len(words)]]
-        if upcoming != list(words):
-            return False
-        self.place += len(words)
-        return True
-
-    def expect(self, word: str) -> None:
-        if not self.accept(word):
-            found = f"found {self.word!r}" if self.word else "the sentence ends"
-            self.fail(f"expected {word!r}, {found}")
-
-    def names(self) -> Names:
-        found = [self.name()]
-        while self.accept("or"):
-            found.append(self.name())
-        return tuple(dict.fromkeys(found))
-
-    def name(self) -> str:
-        offset = self.offset
-        if self.word in _KEYWORDS:
-            self.fail(f"{self.word!r} stands where the name of an event should stand")
-        name = self.take("the name of an event")
-        self.mentions.append(Mention(name, offset))
-        return name
-
-    def number(self) -> int:
-        if not (self.word.isascii() and self.word.isdigit()):
-            self.fail(f"expected a number, found {self.word!r}")
-        return int(self.take("a number"))
-
-    def path(self) -> Steps:
-        try:
-            steps = parse_pointer(self.word)
-        except VocabularyError as error:
-            self.fail(error.reason, error.fix)
-        self.take("a path")
-        return steps
-
-    def paths(self) -> tuple[Steps, ...]:
-        if not self.accept("by"):
-            return ()
-        found = [self.path()]
-        while self.accept("and"):
-            found.append(self.path())
-        return tuple(found)
-
-    def duration(self) -> int:
-        match = _DURATION.fullmatch(self.word)
-        if match is None:
-            self.fail(f"expected a time, found {self.word!r}", "write it with its unit: 500ms, 2s, 1m")
-        number, unit = match["number"], match["unit"]
-        if not unit and self.place + 1 < len(self.tokens) and self.tokens[self.place + 1][0] in _UNITS:
-            self.place += 1
-            unit = self.word
-        if unit not in _UNITS:
-            self.fail(
-                f"{self.word!r} has no unit" if not unit else f"no unit is called {unit!r}",
-                f"units: {', '.join(_UNITS)}",
-            )
-        self.place += 1
-        nanoseconds = round(float(number) * _UNITS[unit])
-        if nanoseconds <= 0:
-            self.place -= 1
-            self.fail("a budget must be longer than nothing")
-        return nanoseconds
-
-    def field(self) -> str:
-        self.path()
-        return self.tokens[self.place - 1][0]
-
-    def guards(self) -> dict[str, Any]:
-        guards: dict[str, Any] = {}
-        while self.word in ("when", "unless", "per"):
-            guard = self.take("a guard")
-            if guard in guards or (guard == "per" and "scope" in guards):
-                self.place -= 1
-                self.fail(f"{guard!r} stands here twice")
-            if guard == "per":
-                guards["scope"] = self.scope()
-            else:
-                guards[guard] = self.names()
-        return guards
-
-    def scope(self) -> Scope:
-        try:
-            scope = Scope(self.word)
-        except ValueError:
-            self.fail(f"no scope is called {self.word!r}", suggest(self.word, [str(scope) for scope in Scope]))
-        self.place += 1
-        return scope
-
-    def end(self) -> None:
-        if self.word:
-            near = suggest(self.word, _KEYWORDS)
-            self.fail(f"the sentence should end before {self.word!r}", near if near.startswith("did") else "")
-
-
 _Body = Callable[..., AnyClause]
 
 
-def _named(kind: type[Require | Forbid | First | Last]) -> Callable[[_Words], list[_Body]]:
-    def parse(words: _Words) -> list[_Body]:
+def _named(kind: type[Require | Forbid | First | Last]) -> Callable[[Words], list[_Body]]:
+    def parse(words: Words) -> list[_Body]:
         event = words.names()
         return [lambda **guards: kind(event=event, **guards)]
 
     return parse
 
 
-def _schema(words: _Words) -> list[_Body]:
+def _schema(words: Words) -> list[_Body]:
     event, schema = words.names(), words.schema or {}
     return [lambda **guards: Schema(event=event, schema=schema, **guards)]
 
 
-def _count(words: _Words) -> list[_Body]:
+def _count(words: Words) -> list[_Body]:
     event = words.names()
     least, most = 0, None
     if words.accept("exactly"):
@@ -312,7 +138,7 @@ def _count(words: _Words) -> list[_Body]:
     return [lambda **guards: Count(event=event, at_least=least, at_most=most, **guards)]
 
 
-def _order(words: _Words) -> list[_Body]:
+def _order(words: Words) -> list[_Body]:
     every = words.accept("all")
     chain = [words.names()]
     words.expect("before")
@@ -326,7 +152,7 @@ def _order_body(before: Names, after: Names, every: bool) -> _Body:
     return lambda **guards: Order(before=before, after=after, every=every, **guards)
 
 
-def _pair(words: _Words) -> list[_Body]:
+def _pair(words: Words) -> list[_Body]:
     first = words.names()
     words.expect("with")
     second = words.names()
@@ -349,7 +175,7 @@ def _pair(words: _Words) -> list[_Body]:
     ]
 
 
-def _refer(words: _Words) -> list[_Body]:
+def _refer(words: Words) -> list[_Body]:
     event = words.names()
     words.expect("by")
     by = words.path()
@@ -361,17 +187,17 @@ def _refer(words: _Words) -> list[_Body]:
     return [lambda **guards: Refer(event=event, by=by, to=to, key=key, once=once, **guards)]
 
 
-def _own(words: _Words) -> list[_Body]:
+def _own(words: Words) -> list[_Body]:
     owner, claims = words.path(), words.claims
     return [lambda **guards: Own(owner=owner, claims=claims, **guards)]
 
 
-def _claim(words: _Words) -> Claim:
+def _claim(words: Words) -> Claim:
     event = words.names()
     verb = words.take("what the event does")
-    if verb not in _VERBS:
+    if verb not in VERBS:
         words.place -= 1
-        words.fail(f"an event does not {verb!r} a thing", suggest(verb, _VERBS))
+        words.fail(f"an event does not {verb!r} a thing", suggest(verb, VERBS))
     thing = [words.take("a kind of thing")]
     while words.accept("or"):
         thing.append(words.take("a kind of thing"))
@@ -411,7 +237,7 @@ def _literal(word: str) -> str | int | bool:
     return int(word) if word.isascii() and word.isdigit() else word
 
 
-def _within(words: _Words) -> list[_Body]:
+def _within(words: Words) -> list[_Body]:
     following = words.tokens[words.place + 1 : words.place + 2]
     if following and following[0][0] == "within":
         known = (*BUDGETS, *words.aliases)
@@ -430,7 +256,7 @@ def _within(words: _Words) -> list[_Body]:
     return [lambda **guards: Within(what="", start=start, stop=stop, by=by, limit_ns=limit, **guards)]
 
 
-def _monotonic(words: _Words) -> list[_Body]:
+def _monotonic(words: Words) -> list[_Body]:
     field = words.field()
     if words.accept("never", "falls"):
         return [lambda **guards: Monotonic(field=field, **guards)]
@@ -440,24 +266,24 @@ def _monotonic(words: _Words) -> list[_Body]:
     return [lambda **guards: Monotonic(field=field, strict=True, gapless=gapless, **guards)]
 
 
-def _same(words: _Words) -> list[_Body]:
+def _same(words: Words) -> list[_Body]:
     field = words.field()
     return [lambda **guards: Same(field=field, **guards)]
 
 
-def _isolate(words: _Words) -> list[_Body]:
+def _isolate(words: Words) -> list[_Body]:
     field = words.field()
     return [lambda **guards: Isolate(field=field, **guards)]
 
 
-def _after(words: _Words) -> list[_Body]:
+def _after(words: Words) -> list[_Body]:
     event = words.names()
     words.expect("only")
     only = () if words.accept("nothing") else words.names()
     return [lambda **guards: After(event=event, only=only, **guards)]
 
 
-SECTIONS: Final[dict[str, Callable[[_Words], list[_Body]]]] = {
+SECTIONS: Final[dict[str, Callable[[Words], list[_Body]]]] = {
     "require": _named(Require),
     "forbid": _named(Forbid),
     "count": _count,
@@ -475,9 +301,3 @@ SECTIONS: Final[dict[str, Callable[[_Words], list[_Body]]]] = {
     "after": _after,
 }
 """Sections of a contract and how their sentences are read."""
-
-_KEYWORDS: Final = (
-    *("when", "unless", "per", "or", "before", "with", "by", "around", "reusable", "keeping", "abandoned", "once"),
-    *("only", "to", "within", "exactly", "at", "rises", "never", "all", "and", "where", "is"),
-    *_VERBS,
-)
