@@ -2,6 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
 
 from event_capture.drivers.frame_scanner import FrameScanner
 
@@ -9,14 +10,9 @@ ACCEPTED = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"
 
 
 def text_frame(payload: str | bytes, *, opcode: int = 0x1, fin: bool = True) -> bytes:
-    """One unmasked server frame. RFC 6455, section 5.2."""
+    """One unmasked server frame, as `websockets` writes it."""
     data = payload.encode() if isinstance(payload, str) else payload
-    first = bytes([(0x80 if fin else 0) | opcode])
-    if len(data) < 126:
-        return first + bytes([len(data)]) + data
-    if len(data) < 65536:
-        return first + bytes([126]) + len(data).to_bytes(2, "big") + data
-    return first + bytes([127]) + len(data).to_bytes(8, "big") + data
+    return Frame(Opcode(opcode), data, fin).serialize(mask=False)
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
