@@ -47,7 +47,9 @@ async def held_llm() -> AsyncIterator[RunningMockLLM]:
 @pytest.fixture
 async def gateway(proxy: FaultProxy, held_llm: RunningMockLLM, postgres_url: str) -> AsyncIterator[RunningGateway]:
     url = make_url(postgres_url).set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
-    async with running_gateway(make_settings(url, held_llm.openai_url, storage_timeout=0.4)) as running:
+    async with running_gateway(
+        make_settings(url, held_llm.openai_url, storage_timeout=0.4, health_timeout=0.5)
+    ) as running:
         yield running
 
 
@@ -133,8 +135,15 @@ async def test_a_stop_ends_in_time_when_the_database_does_not_take_the_last_even
     proxy: FaultProxy, held_llm: RunningMockLLM, postgres_url: str, how: str
 ) -> None:
     url = make_url(postgres_url).set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
-    settings = make_settings(url, held_llm.openai_url, storage_timeout=0.4, drain_timeout=0.2, drain_spread=0.1)
-    with anyio.fail_after(30):
+    times = {
+        "drain_timeout": 0.2,
+        "goodbye_timeout": 0.3,
+        "stop_timeout": 0.3,
+        "flush_timeout": 1.0,
+        "database_connect_timeout": 2,
+    }
+    settings = make_settings(url, held_llm.openai_url, storage_timeout=0.4, **times)
+    with anyio.fail_after(10):
         async with (
             running_gateway(settings) as gateway,
             ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client,
