@@ -196,7 +196,7 @@ async def test_a_server_that_falls_silent_is_given_up_after_seconds(proxy: Fault
 
 
 async def test_health_says_that_the_database_is_gone(gateway: RunningGateway, proxy: FaultProxy) -> None:
-    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=gateway.url) as http:
         before = await http.get("/health")
         proxy.refuse()
         proxy.cut(Cut.RST)
@@ -209,7 +209,7 @@ async def test_health_says_that_the_database_is_gone(gateway: RunningGateway, pr
 async def test_health_does_not_wait_for_a_database_that_says_nothing(
     gateway: RunningGateway, proxy: FaultProxy
 ) -> None:
-    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False, timeout=10) as http:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=10) as http:
         await http.get("/health")
         proxy.stall()
         during = [await http.get(path) for path in ("/health", "/ready")]

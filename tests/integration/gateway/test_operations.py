@@ -49,7 +49,7 @@ def check(answer: httpx.Response, path: str) -> None:
 
 @pytest.fixture
 async def http(gateway: RunningGateway) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=gateway.url) as client:
         yield client
 
 
@@ -100,7 +100,7 @@ async def test_while_it_drains_it_is_healthy_and_not_ready(tmp_path: Path) -> No
     async with (
         running_mock_llm(HELD) as llm,
         running_gateway(make_settings(tmp_path, llm.openai_url, drain_timeout=30)) as gateway,
-        httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http,
+        httpx.AsyncClient(base_url=gateway.url) as http,
         ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client,
     ):
         await client.send({"type": "user_message", "content": "wait"})
@@ -125,7 +125,7 @@ async def test_while_the_database_is_gone_no_probe_is_content(llm: RunningMockLL
         url = place.set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
         async with (
             running_gateway(make_settings(url, llm.openai_url, storage_timeout=0.5)) as gateway,
-            httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http,
+            httpx.AsyncClient(base_url=gateway.url) as http,
             ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client,
         ):
             proxy.refuse()

@@ -23,7 +23,7 @@ BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 @pytest.mark.anyio
 @pytest.mark.mock_llm(SCENARIO)
 async def test_async(mock_llm):
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient() as client:
         answer = await client.post(f"{mock_llm.openai_url}/chat/completions", json=BODY)
     assert answer.json()["choices"][0]["message"]["content"] == "mine"
     assert [entry.rule for entry in mock_llm.requests()] == ["r"]
@@ -31,7 +31,7 @@ async def test_async(mock_llm):
 
 @pytest.mark.mock_llm("scenario.yaml")
 def test_sync(mock_llm_server):
-    answer = httpx.post(f"{mock_llm_server.openai_url}/chat/completions", json=BODY, trust_env=False)
+    answer = httpx.post(f"{mock_llm_server.openai_url}/chat/completions", json=BODY)
     assert answer.json()["choices"][0]["message"]["content"] == "from a file"
 
 
