@@ -184,7 +184,10 @@ def test_servers_of_the_environment_are_used_and_left_as_they_were(
 
 
 def test_two_processes_on_one_server_get_different_databases(postgres_server_url: str) -> None:
-    with make_database(postgres_server_url, "0_1") as one, make_database(postgres_server_url, "0_1") as other:
+    with (
+        make_database(postgres_server_url, "0_1", LIMIT) as one,
+        make_database(postgres_server_url, "0_1", LIMIT) as other,
+    ):
         assert one.dsn != other.dsn
         assert len(databases(postgres_server_url)) == 2
 
@@ -193,7 +196,7 @@ def test_a_database_whose_process_was_killed_is_dropped_by_the_next(postgres_ser
     with psycopg.connect(postgres_server_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE streamproof_0_99_abcd")
         connection.execute("CREATE DATABASE streamproof_production")
-        with make_database(postgres_server_url, "0_1"):
+        with make_database(postgres_server_url, "0_1", LIMIT):
             assert "streamproof_0_99_abcd" not in databases(postgres_server_url)
     assert databases(postgres_server_url) == ["streamproof_production"]
 
