@@ -177,8 +177,11 @@ async def _check(settings: Settings) -> None:
 
 
 async def _serve_until_signal(settings: Settings) -> None:
+    # Nothing of what is imported is garbage, and looking for it would take a sixth of the start.
+    gc.disable()
     from gateway.server import serve as serve_gateway
 
+    gc.enable()
     async with anyio.create_task_group() as group:
         await group.start(_cancel_on_signal, group.cancel_scope.cancel)
         url = await group.start(lambda *, task_status: serve_gateway(settings, task_status=task_status))
