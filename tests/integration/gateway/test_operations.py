@@ -1,6 +1,7 @@
 """What an operator sees: every answer of the HTTP side fits the document, in every state; log lines and their ids."""
 
 import logging
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from sqlalchemy import make_url
 
 from fault_proxy import Cut, FaultProxy
 from gateway.endpoints.openapi import openapi_document
+from gateway.server import _bind
 from gateway.testing import RunningGateway, make_settings, running_gateway
 from gateway.testing.client import ChatClient
 from mock_llm.testing import RunningMockLLM, running_mock_llm
@@ -177,3 +179,10 @@ async def test_a_line_end_in_what_a_client_sends_makes_no_second_log_line(
     assert lines
     assert [line for line in lines if len(line.splitlines()) != 1] == []
     assert {msgspec.json.decode(line).get("user_id") for line in lines} <= {None, "alice"}
+
+
+def test_no_part_of_an_answer_waits_for_the_acknowledgement_of_the_one_before() -> None:
+    with _bind("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
