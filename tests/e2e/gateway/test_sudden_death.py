@@ -190,6 +190,6 @@ async def test_sigterm_ends_a_gateway_whose_database_is_gone_while_turns_are_und
             proxy.cut(Cut.RST)
             process.terminate()
             ended = await client.wait_closed()
-            with anyio.fail_after(10):
+            with anyio.fail_after(15):
                 returncode = await process.wait()
     assert (ended.code, returncode) == (4503, 0)

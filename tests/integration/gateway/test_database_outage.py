@@ -143,7 +143,7 @@ async def test_a_stop_ends_in_time_when_the_database_does_not_take_the_last_even
         "database_connect_timeout": 2,
     }
     settings = make_settings(url, held_llm.openai_url, storage_timeout=0.4, **times)
-    with anyio.fail_after(10):
+    with anyio.fail_after(15):
         async with (
             running_gateway(settings) as gateway,
             ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client,
