@@ -5,6 +5,7 @@ import os
 import select
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -294,6 +295,17 @@ def test_the_template_is_made_once_and_copied_after(tmp_path: Path) -> None:
     with Provision(settings) as second:
         assert second.postgres.server_version == _wheels.postgres_wheel_version()
     assert template.stat().st_mtime_ns == made
+
+
+@pytest.mark.parametrize(("mode", "linked"), [(0o644, True), (0o755, True), (0o600, False), (0o711, False)])
+def test_what_everybody_may_use_is_linked_and_the_rest_is_copied(tmp_path: Path, mode: int, linked: bool) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("text")
+    source.chmod(mode)
+    _wheels._link_or_copy(source, target)
+    assert target.read_text() == "text"
+    assert target.samefile(source) is linked
+    assert stat.S_IMODE(source.stat().st_mode) == mode
 
 
 def test_programs_in_a_folder_that_only_their_owner_can_enter_work_too(tmp_path: Path) -> None:
