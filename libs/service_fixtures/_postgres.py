@@ -14,7 +14,6 @@ from service_fixtures.errors import LeftOpenError
 __all__ = ["Snapshot", "TestDatabase", "test_database"]
 
 PREFIX = "streamproof_"
-LOCK_TIMEOUT_MS = 5000
 
 # What a test can make, as (catalogue, oid). What belongs to another object or to an extension goes with that one.
 MADE_OBJECTS = """
@@ -81,8 +80,8 @@ class TestDatabase:
         """Drops what was made since `before`, empties the tables that were there, restarts their sequences.
 
         Raises:
-            LeftOpenError: a session that the test left in a transaction stood in the way for 5 s. The database is
-                clean nevertheless: that session was ended.
+            LeftOpenError: a session that the test left in a transaction stood in the way for `lock_timeout`. The
+                database is clean nevertheless: that session was ended.
         """
         try:
             self._clean(before)
@@ -116,11 +115,12 @@ class TestDatabase:
 
 
 @contextmanager
-def test_database(server_dsn: str, process_name: str) -> Iterator[TestDatabase]:
+def test_database(server_dsn: str, process_name: str, lock_timeout: float) -> Iterator[TestDatabase]:
     """Makes the database of this process and drops it at the end; drops those that killed processes left first.
 
     Every live process holds an advisory lock on its database's name, on the server: a name whose lock is free
     has no owner any more. That works for processes on other machines too, where a pid would say nothing.
+    Cleaning the database waits `lock_timeout` seconds for what a test left open.
     """
     name = f"{PREFIX}{process_name}_{secrets.token_hex(2)}"
     dsn = with_database(server_dsn, name)
@@ -130,7 +130,7 @@ def test_database(server_dsn: str, process_name: str) -> Iterator[TestDatabase]:
         owner.execute(f'CREATE DATABASE "{name}"'.encode())
         try:
             with psycopg.connect(dsn, autocommit=True, application_name="service_fixtures") as connection:
-                connection.execute(f"SET lock_timeout = {LOCK_TIMEOUT_MS}".encode())
+                connection.execute(f"SET lock_timeout = {round(lock_timeout * 1000)}".encode())
                 yield TestDatabase(dsn, _version(connection), connection)
         finally:
             _drop(owner, name)

@@ -167,23 +167,40 @@ def _reachable_temporary_folder(preferred: Path, user: pwd.struct_passwd | None)
 
 
 def _copy_if_hidden(install: Path, folder: Path) -> Path:
-    """The programs of a wheel in a private folder (a cache below /root, say) are copied to where 'nobody' sees them."""
+    """The programs of a wheel in a private folder (a cache below /root, say) are put to where 'nobody' sees them."""
     if _open_to_all(install.resolve() / "bin"):
         return install
     package = install.parent
     copy = folder / package.name / install.name
     for part in ("lib", "share"):
-        shutil.copytree(install / part, copy / part, symlinks=True)
+        shutil.copytree(install / part, copy / part, symlinks=True, copy_function=_link_or_copy)
     (copy / "bin").mkdir()
     for program in ("postgres", "initdb"):
-        shutil.copy2(install / "bin" / program, copy / "bin" / program)
+        _link_or_copy(install / "bin" / program, copy / "bin" / program)
     libraries = package.with_name(f"{package.name}.libs")  # where the wheel's programs look for shared libraries
     if libraries.is_dir():
-        shutil.copytree(libraries, folder / libraries.name)
+        shutil.copytree(libraries, folder / libraries.name, copy_function=_link_or_copy)
     # Modes are copied as they were, and a private umask may have hidden the files themselves.
     for path in (*folder.rglob("*"),):
-        path.chmod(path.stat().st_mode | (0o055 if path.is_dir() or os.access(path, os.X_OK) else 0o044))
+        if wanted := _bits_for_all(path):
+            path.chmod(path.stat().st_mode | wanted)
     return copy
+
+
+def _bits_for_all(path: Path) -> int:
+    """What the mode of a file or folder lacks so that everybody can use it."""
+    mode = path.stat().st_mode
+    return (0o055 if mode & stat.S_IXUSR else 0o044) & ~mode
+
+
+def _link_or_copy(source: str | Path, target: str | Path) -> None:
+    """A hard link takes no time. A copy where the file system has none, or everybody may not read the file itself."""
+    program = Path(source).resolve()
+    if not _bits_for_all(program):
+        with contextlib.suppress(OSError):
+            os.link(program, target)
+            return
+    shutil.copy2(program, target)
 
 
 def _fill_data_folder(data: Path, install: Path, cache: Path, user: pwd.struct_passwd | None) -> None:

@@ -74,12 +74,15 @@ class Provision:
         from service_fixtures import _postgres
 
         def over(server: Server) -> AbstractContextManager[Any]:
-            return _chained(server, self.settings, lambda dsn: _postgres.test_database(dsn, self.settings.process_name))
+            return _chained(server, self.settings, database)
+
+        def database(dsn: str) -> AbstractContextManager[Any]:
+            return _postgres.test_database(dsn, self.settings.process_name, self.settings.lock_timeout)
 
         rung = self._rung(self.settings.postgres_dsn, POSTGRES_VARIABLE)
         if rung is Rung.ENV:
             dsn = _checked_url(self.settings.postgres_dsn or "", POSTGRES_VARIABLE, ("postgresql", "postgres"))
-            return rung, self._open_shared(_postgres.test_database(dsn, self.settings.process_name), POSTGRES_VARIABLE)
+            return rung, self._open_shared(database(dsn), POSTGRES_VARIABLE)
         return self._open(rung, lambda one: over(_server(one, "postgres")))
 
     @cached_property

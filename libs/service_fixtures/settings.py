@@ -38,6 +38,7 @@ class ServiceSettings:
         docker_folder: folder with the Dockerfiles (`postgres/`, `redis/`), None when it is not part of this checkout.
         docker_host: URL of the Docker engine.
         start_timeout: seconds a server may take until it accepts connections.
+        lock_timeout: seconds that cleaning the database after a test waits for what the test left open.
     """
 
     rung: Rung | None
@@ -49,6 +50,7 @@ class ServiceSettings:
     docker_folder: Path | None
     docker_host: str = DEFAULT_DOCKER_HOST
     start_timeout: float = 60.0
+    lock_timeout: float = 5.0
 
     @classmethod
     def from_environment(

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, Self, final
+from typing import Self, final
 
 import anyio
 from anyio import to_thread
@@ -34,9 +34,6 @@ from gateway.turns.handlers import AgentHandler, CancelHandler
 from gateway.turns.router import MessageRouter
 from gateway.turns.service import MessageHandlerService
 from gateway.turns.turnstile import Turnstile
-
-_FLUSH_SECONDS: Final = 5.0
-"""How long a database that is gone, or takes its time, is waited for when everything else is at rest."""
 
 
 @final
@@ -85,7 +82,11 @@ class Gateway:
             tool_events=settings.tool_event_roles,
         )
         switchboard = Switchboard(hub, access, ids)
-        async with Database.open(settings.database_url, threads=settings.database_threads) as database:
+        async with Database.open(
+            settings.database_url,
+            threads=settings.database_threads,
+            connect_timeout=settings.database_connect_timeout,
+        ) as database:
             if settings.migrate_on_start:
                 await migrate(database)
             await check_revision(database)
@@ -142,7 +143,7 @@ class Gateway:
                                 ),
                             )
                         finally:
-                            journal.give_up_after(_FLUSH_SECONDS)
+                            journal.give_up_after(settings.flush_timeout)
                             service.queue.stop()
                             running.cancel_scope.cancel()
                 finally:
@@ -151,4 +152,4 @@ class Gateway:
     async def drain(self) -> None:
         """Bring the gateway to rest before it is closed. See `gateway.drain`."""
         await drain(self.service, self.hub, self.ids, self.settings)
-        self.journal.give_up_after(_FLUSH_SECONDS)
+        self.journal.give_up_after(self.settings.flush_timeout)

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn
@@ -155,8 +156,12 @@ def _run(work: Callable[[Settings], Awaitable[None]], settings: Settings, backen
         _fail(error)
 
 
+def _database(settings: Settings) -> AbstractAsyncContextManager[Database]:
+    return Database.open(settings.database_url, threads=1, connect_timeout=settings.database_connect_timeout)
+
+
 async def _migrate(settings: Settings) -> None:
-    async with Database.open(settings.database_url, threads=1) as database:
+    async with _database(settings) as database:
         await migrate_database(database)
 
 
@@ -166,14 +171,17 @@ async def _check(settings: Settings) -> None:
     from gateway.turns.turnstile import Turnstile
 
     model = LLMGateway.open(settings, Turnstile())
-    async with Database.open(settings.database_url, threads=1) as database, model as llm:
+    async with _database(settings) as database, model as llm:
         await check_revision(database)
         await llm.check()
 
 
 async def _serve_until_signal(settings: Settings) -> None:
+    # Nothing of what is imported is garbage, and looking for it would take a sixth of the start.
+    gc.disable()
     from gateway.server import serve as serve_gateway
 
+    gc.enable()
     async with anyio.create_task_group() as group:
         await group.start(_cancel_on_signal, group.cancel_scope.cancel)
         url = await group.start(lambda *, task_status: serve_gateway(settings, task_status=task_status))

@@ -15,7 +15,6 @@ from gateway.settings import Settings
 from gateway.turns.service import MessageHandlerService
 
 _BATCH: Final = 100
-_LAST_WORDS_SECONDS: Final = 2.0
 
 
 async def drain(service: MessageHandlerService, hub: Hub, ids: IdGenerator, settings: Settings) -> None:
@@ -34,7 +33,7 @@ async def drain(service: MessageHandlerService, hub: Hub, ids: IdGenerator, sett
         if unfinished := service.queue.statistics.running:
             log.warning("runs handed back", runs=unfinished)
             service.interrupt_all()
-            with anyio.move_on_after(_LAST_WORDS_SECONDS):
+            with anyio.move_on_after(settings.goodbye_timeout):
                 await service.queue.wait_idle()
         await close_connections(hub, settings)
 
@@ -58,9 +57,9 @@ async def close_connections(hub: Hub, settings: Settings) -> None:
             # Every client gets a moment of its own, so that they do not all come back together.
             retry_after_ms = round(random.uniform(0, settings.drain_retry) * 1000)  # noqa: S311  jitter, no secret
             connection.finish(CloseCode.DRAINING, f"shutting down; retry_after_ms={retry_after_ms}")
-    with anyio.move_on_after(_LAST_WORDS_SECONDS):
+    with anyio.move_on_after(settings.goodbye_timeout):
         await hub.wait_empty()
     for connection in hub:
         connection.close(CloseCode.DRAINING, "shutting down")
-    with anyio.move_on_after(_LAST_WORDS_SECONDS):
+    with anyio.move_on_after(settings.goodbye_timeout):
         await hub.wait_empty()

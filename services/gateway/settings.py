@@ -97,12 +97,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         bool,
         _says("Whether `serve` brings the database to the newest revision; otherwise `gateway migrate` must have."),
     ] = True
+    database_connect_timeout: Annotated[
+        int, Meta(ge=2, le=600), _says("How long connecting to a PostgreSQL database may take, in whole seconds.")
+    ] = 5
     database_threads: Annotated[Count, _says("Worker threads for the database.")] = 8
     journal_queue: Annotated[Count, _says("Events that may wait for the database before turns are held back.")] = 10_000
     journal_batch: Annotated[Count, _says("Most entries in one transaction.")] = 1_000
     storage_timeout: Annotated[
         Seconds, _says("How long a user message waits for its commit before it is answered with `busy`.")
     ] = 10.0
+    health_timeout: Annotated[
+        Seconds, _says("How long the database may take to answer before `/health` says that it does not.")
+    ] = 2.0
 
     llm_base_url: Annotated[str, _says("Base URL of the model's API, with its `/v1`.")] = "http://127.0.0.1:8001/v1"
     llm_api_key: Annotated[str, _says("Key for the model's API.")] = "none"
@@ -161,6 +167,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         float, Meta(ge=0, le=600), _says("Longest time over which connections are closed when it is stopped.")
     ] = 2.0
     drain_retry: Annotated[Seconds, _says("Clients are told to come back after a random part of this.")] = 5.0
+    goodbye_timeout: Annotated[
+        Seconds,
+        _says(
+            "How long, when it is stopped, turns that are handed back may take to say so, then clients to read what "
+            "waits for them, and then to close."
+        ),
+    ] = 2.0
+    stop_timeout: Annotated[
+        Seconds, _says("How long HTTP requests under way may still take when everything else is at rest.")
+    ] = 3.0
+    flush_timeout: Annotated[
+        Seconds,
+        _says("How long a database that is gone, or takes its time, is waited for when everything else is at rest."),
+    ] = 5.0
 
     def __repr__(self) -> str:
         keys = sorted([*self.jwt_keys, *self.jwt_public_keys])

@@ -44,7 +44,7 @@ class HealthEndpoints:
 
     async def _health(self) -> Health:
         try:
-            await self._gateway.database.check()
+            await self._gateway.database.check(self._gateway.settings.health_timeout)
         except StorageError as error:
             return self._report("failing", str(error))
         return self._report("ok", "ok")

@@ -1,12 +1,9 @@
 """What the gateway wants of an ASGI server: `run` until `stop`, without signal handlers."""
 
-from typing import Final, Protocol
+from typing import Protocol
 
 import anyio
 from anyio.abc import TaskStatus
-
-STOP_SECONDS: Final = 3
-"""How long requests under way may take once the server stops."""
 
 
 class HTTPServer(Protocol):

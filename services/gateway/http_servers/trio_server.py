@@ -18,7 +18,6 @@ from starlette.applications import Starlette
 from websockets.frames import Close, Frame, Opcode
 
 from chat_protocol.close_codes import ProtocolCloseCode
-from gateway.http_servers.interface import STOP_SECONDS
 from gateway.logs import get_logger
 from gateway.settings import Settings
 
@@ -42,7 +41,7 @@ class TrioServer:
         config.websocket_ping_interval = settings.heartbeat
         config.keep_alive_timeout = cast("int", settings.auth_timeout)
         config.include_server_header = False
-        config.graceful_timeout = STOP_SECONDS
+        config.graceful_timeout = settings.stop_timeout
         config.accesslog = None
         config.errorlog = logging.getLogger("anycorn.error")
         self._config = config
@@ -51,6 +50,7 @@ class TrioServer:
         self._read_timeout = settings.heartbeat + settings.heartbeat_timeout
         self._app = anycorn.utils.wrap_app(cast("Any", app), config.wsgi_max_body_size, "asgi")
         self._listener = listener
+        self._stop_timeout = settings.stop_timeout
         self._stopped = anycorn.worker_context.EventWrapper()
         self._stopping = anyio.Event()
         self._log = get_logger("gateway.server")
@@ -69,7 +69,7 @@ class TrioServer:
                     await self._stopping.wait()
                     accepting.cancel_scope.cancel()
                 await self._stopped.set()
-                connections.cancel_scope.deadline = anyio.current_time() + STOP_SECONDS
+                connections.cancel_scope.deadline = anyio.current_time() + self._stop_timeout
 
     def stop(self) -> None:
         """See `HTTPServer.stop`."""

@@ -16,7 +16,6 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from chat_protocol.close_codes import ProtocolCloseCode
-from gateway.http_servers.interface import STOP_SECONDS
 from gateway.settings import Settings
 
 _WRITE_BUFFER: Final = 32 << 10
@@ -42,7 +41,7 @@ class UvicornServer:
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=STOP_SECONDS,
+            timeout_graceful_shutdown=cast("int", settings.stop_timeout),
         )
         self._started = anyio.Event()
         self._server = _Uvicorn(config, self._started.set)

@@ -23,7 +23,6 @@ from gateway.errors import SettingsError, StorageError
 T = TypeVar("T")
 
 _PATIENCE: Final = {
-    "connect_timeout": 5,
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
@@ -35,7 +34,6 @@ https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS, 
 """
 _SQLITE_NAMES: Final = frozenset({"sqlite", "sqlite+pysqlite"})
 _POSTGRESQL_NAMES: Final = frozenset({"postgres", "postgresql", "postgresql+psycopg"})
-_CHECK_SECONDS: Final = 2.0
 _TRUSTED_SECONDS: Final = 1.0
 """A connection that was used this lately is used again without asking whether it still stands."""
 
@@ -57,13 +55,18 @@ class Database:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, *, threads: int) -> AsyncIterator[Self]:
+    async def open(cls, url: str, *, threads: int, connect_timeout: int = 5) -> AsyncIterator[Self]:
         """Connect to `url` and close every connection on the way out.
+
+        Args:
+            url: where it is.
+            threads: most transactions at a time.
+            connect_timeout: seconds that connecting to PostgreSQL may take, two or more.
 
         Raises:
             SettingsError: the URL is not one of SQLite or PostgreSQL.
         """
-        engine = await to_thread.run_sync(_make_engine, url, threads)
+        engine = await to_thread.run_sync(_make_engine, url, threads, connect_timeout)
         try:
             yield cls(engine, threads)
         finally:
@@ -80,12 +83,12 @@ class Database:
         """
         return await to_thread.run_sync(self.transact, work, limiter=self._limiter)
 
-    async def check(self) -> None:
-        """Reach the database once. Raises StorageError when that fails, or takes too long.
+    async def check(self, timeout: float) -> None:
+        """Reach the database once. Raises StorageError when that fails, or takes more than `timeout` seconds.
 
         Cancellation leaves the thread behind: it ends with what the database says, or does not.
         """
-        with anyio.move_on_after(_CHECK_SECONDS):
+        with anyio.move_on_after(timeout):
             await to_thread.run_sync(self.transact, _ask, abandon_on_cancel=True, limiter=self._check_limiter)
             return
         raise StorageError("the database does not answer")
@@ -125,7 +128,7 @@ def _ask(connection: Connection) -> None:
     connection.exec_driver_sql("SELECT 1").scalar_one()
 
 
-def _make_engine(url: str, threads: int) -> Engine:
+def _make_engine(url: str, threads: int, connect_timeout: int) -> Engine:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -138,7 +141,7 @@ def _make_engine(url: str, threads: int) -> Engine:
             raise SettingsError("GATEWAY_DATABASE_URL", f"the folder {folder} does not exist; make it first")
     elif parsed.drivername in _POSTGRESQL_NAMES:
         parsed = parsed.set(drivername="postgresql+psycopg")
-        options = {"connect_args": _PATIENCE}
+        options = {"connect_args": {**_PATIENCE, "connect_timeout": connect_timeout}}
     else:
         raise SettingsError("GATEWAY_DATABASE_URL", f"{parsed.drivername} is not supported; use sqlite or postgresql")
     # Besides those of the threads, one for the thread of the journal and one for the check.

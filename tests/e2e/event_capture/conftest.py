@@ -1,16 +1,19 @@
 """A real browser, and pages of reports to open in it."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from e2e.event_capture.scenes import Open, Opened, Scene
 from event_capture.browser import HEADLESS_FLAGS
 
+DESKTOP: Final[dict[str, Any]] = {"viewport": {"width": 1440, "height": 1000}, "color_scheme": "light"}
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -31,37 +34,60 @@ def browser(chromium: str) -> Iterator[Browser]:
         started.close()
 
 
+@pytest.fixture(scope="module")
+def first_tab(browser: Browser) -> Iterator[Page]:
+    """A tab for the first page of each test: making one takes longer than most of the tests."""
+    with browser.new_context(**DESKTOP) as context:
+        yield context.new_page()
+
+
 @pytest.fixture
-def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
+def open_page(browser: Browser, first_tab: Page, tmp_path: Path) -> Iterator[Open]:
     """Opens a page from a file. At the end of the test none of them has asked for anything or complained."""
     opened: list[Opened] = []
-    contexts: list[BrowserContext] = []
+    numbers = count()
+    with ExitStack() as stack:
 
-    def open_it(text: str, *, forgive: bool = False, **settings: Any) -> Opened:
-        path = tmp_path / f"report-{len(contexts)}.html"
-        path.write_text(text, encoding="utf-8")
-        settings = {"viewport": {"width": 1440, "height": 1000}, "color_scheme": "light"} | settings
-        context = browser.new_context(**settings)
-        contexts.append(context)
-        one = Opened(context.new_page())
-        if not forgive:
-            opened.append(one)
-        one.page.on("request", lambda request: one.requests.append(request.url))
-        one.page.on("console", lambda message: one.complaints.append(message.text))
-        one.page.on("pageerror", lambda error: one.complaints.append(str(error)))
-        one.page.on("dialog", lambda dialog: one.complaints.append(f"dialog {dialog.message}"))
-        one.page.goto(path.as_uri())
-        if settings.get("java_script_enabled", True):
-            one.page.wait_for_selector("html[data-ready]")
-        return one
+        def open_it(text: str, *, forgive: bool = False, **settings: Any) -> Opened:
+            number = next(numbers)
+            path = tmp_path / f"report-{number}.html"
+            path.write_text(text, encoding="utf-8")
+            page = first_tab
+            if number or settings:
+                page = stack.enter_context(browser.new_context(**(DESKTOP | settings))).new_page()
+            one = Opened(page)
+            if not forgive:
+                opened.append(one)
+            stack.enter_context(watched(one))
+            page.goto(path.as_uri())
+            if settings.get("java_script_enabled", True):
+                page.wait_for_selector("html[data-ready]")
+            return one
 
-    yield open_it
-    for context in contexts:
-        context.close()
+        yield open_it
+        # What the mouse rests on and the page runs is not there for the next test.
+        first_tab.mouse.move(0, 0)
+        first_tab.goto("about:blank")
     for one in opened:
         assert one.complaints == []
         assert [url for url in one.requests if not url.startswith(("file:", "data:"))] == []
         assert len([url for url in one.requests if url.startswith("file:")]) == 1
+
+
+@contextmanager
+def watched(one: Opened) -> Iterator[None]:
+    """Notes what a page does that it should not."""
+    listeners: dict[Any, Callable[[Any], None]] = {
+        "request": lambda request: one.requests.append(request.url),
+        "console": lambda message: one.complaints.append(message.text),
+        "pageerror": lambda error: one.complaints.append(str(error)),
+        "dialog": lambda dialog: one.complaints.append(f"dialog {dialog.message}"),
+    }
+    for event, listener in listeners.items():
+        one.page.on(event, listener)
+    yield
+    for event, listener in listeners.items():
+        one.page.remove_listener(event, listener)
 
 
 @pytest.fixture(scope="module")

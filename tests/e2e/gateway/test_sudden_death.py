@@ -36,6 +36,8 @@ ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)),
     "GATEWAY_JWT_KEYS": f"main={KEY.decode()}",
     "GATEWAY_DRAIN_TIMEOUT": "0.5",
+    "GATEWAY_GOODBYE_TIMEOUT": "0.5",
+    "GATEWAY_FLUSH_TIMEOUT": "1",
 }
 
 PACED = """
@@ -188,6 +190,6 @@ async def test_sigterm_ends_a_gateway_whose_database_is_gone_while_turns_are_und
             proxy.cut(Cut.RST)
             process.terminate()
             ended = await client.wait_closed()
-            with anyio.fail_after(20):
+            with anyio.fail_after(15):
                 returncode = await process.wait()
     assert (ended.code, returncode) == (4503, 0)

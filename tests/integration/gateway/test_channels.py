@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def http(gateway: RunningGateway) -> AsyncIterator[httpx.AsyncClient]:
     headers = gateway.headers("newsroom", roles=["publisher"])
-    async with httpx.AsyncClient(base_url=gateway.url, headers=headers, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=gateway.url, headers=headers) as client:
         yield client
 
 
@@ -99,6 +99,6 @@ async def test_a_wrong_publication_is_refused(
 
 
 async def test_publishing_without_a_token_is_refused(gateway: RunningGateway) -> None:
-    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=gateway.url) as client:
         answer = await client.post("/channels/guide/messages", json={"content": "x"})
     assert answer.status_code == 401

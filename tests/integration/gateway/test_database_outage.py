@@ -47,7 +47,9 @@ async def held_llm() -> AsyncIterator[RunningMockLLM]:
 @pytest.fixture
 async def gateway(proxy: FaultProxy, held_llm: RunningMockLLM, postgres_url: str) -> AsyncIterator[RunningGateway]:
     url = make_url(postgres_url).set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
-    async with running_gateway(make_settings(url, held_llm.openai_url, storage_timeout=0.4)) as running:
+    async with running_gateway(
+        make_settings(url, held_llm.openai_url, storage_timeout=0.4, health_timeout=0.5)
+    ) as running:
         yield running
 
 
@@ -133,8 +135,15 @@ async def test_a_stop_ends_in_time_when_the_database_does_not_take_the_last_even
     proxy: FaultProxy, held_llm: RunningMockLLM, postgres_url: str, how: str
 ) -> None:
     url = make_url(postgres_url).set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
-    settings = make_settings(url, held_llm.openai_url, storage_timeout=0.4, drain_timeout=0.2, drain_spread=0.1)
-    with anyio.fail_after(30):
+    times = {
+        "drain_timeout": 0.2,
+        "goodbye_timeout": 0.3,
+        "stop_timeout": 0.3,
+        "flush_timeout": 1.0,
+        "database_connect_timeout": 2,
+    }
+    settings = make_settings(url, held_llm.openai_url, storage_timeout=0.4, **times)
+    with anyio.fail_after(15):
         async with (
             running_gateway(settings) as gateway,
             ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client,
@@ -187,7 +196,7 @@ async def test_a_server_that_falls_silent_is_given_up_after_seconds(proxy: Fault
 
 
 async def test_health_says_that_the_database_is_gone(gateway: RunningGateway, proxy: FaultProxy) -> None:
-    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=gateway.url) as http:
         before = await http.get("/health")
         proxy.refuse()
         proxy.cut(Cut.RST)
@@ -200,7 +209,7 @@ async def test_health_says_that_the_database_is_gone(gateway: RunningGateway, pr
 async def test_health_does_not_wait_for_a_database_that_says_nothing(
     gateway: RunningGateway, proxy: FaultProxy
 ) -> None:
-    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False, timeout=10) as http:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=10) as http:
         await http.get("/health")
         proxy.stall()
         during = [await http.get(path) for path in ("/health", "/ready")]

@@ -1,6 +1,7 @@
 """What an operator sees: every answer of the HTTP side fits the document, in every state; log lines and their ids."""
 
 import logging
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from sqlalchemy import make_url
 
 from fault_proxy import Cut, FaultProxy
 from gateway.endpoints.openapi import openapi_document
+from gateway.server import _bind
 from gateway.testing import RunningGateway, make_settings, running_gateway
 from gateway.testing.client import ChatClient
 from mock_llm.testing import RunningMockLLM, running_mock_llm
@@ -49,7 +51,7 @@ def check(answer: httpx.Response, path: str) -> None:
 
 @pytest.fixture
 async def http(gateway: RunningGateway) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=gateway.url) as client:
         yield client
 
 
@@ -100,7 +102,7 @@ async def test_while_it_drains_it_is_healthy_and_not_ready(tmp_path: Path) -> No
     async with (
         running_mock_llm(HELD) as llm,
         running_gateway(make_settings(tmp_path, llm.openai_url, drain_timeout=30)) as gateway,
-        httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http,
+        httpx.AsyncClient(base_url=gateway.url) as http,
         ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client,
     ):
         await client.send({"type": "user_message", "content": "wait"})
@@ -125,7 +127,7 @@ async def test_while_the_database_is_gone_no_probe_is_content(llm: RunningMockLL
         url = place.set(host="127.0.0.1", port=proxy.port).render_as_string(hide_password=False)
         async with (
             running_gateway(make_settings(url, llm.openai_url, storage_timeout=0.5)) as gateway,
-            httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http,
+            httpx.AsyncClient(base_url=gateway.url) as http,
             ChatClient.connect(gateway.ws_url, headers=gateway.headers()) as client,
         ):
             proxy.refuse()
@@ -177,3 +179,10 @@ async def test_a_line_end_in_what_a_client_sends_makes_no_second_log_line(
     assert lines
     assert [line for line in lines if len(line.splitlines()) != 1] == []
     assert {msgspec.json.decode(line).get("user_id") for line in lines} <= {None, "alice"}
+
+
+def test_no_part_of_an_answer_waits_for_the_acknowledgement_of_the_one_before() -> None:
+    with _bind("127.0.0.1", 0) as listener, socket.create_connection(listener.getsockname()):
+        accepted, _ = listener.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

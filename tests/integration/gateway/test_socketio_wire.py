@@ -35,7 +35,7 @@ rules:
 
 @pytest.fixture
 async def http(gateway: RunningGateway) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=gateway.url, timeout=20, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=gateway.url, timeout=20) as client:
         yield client
 
 
@@ -280,7 +280,7 @@ async def test_a_session_that_does_not_answer_pings_ends(llm: RunningMockLLM, tm
     settings = make_settings(tmp_path, llm.openai_url, heartbeat=0.1, heartbeat_timeout=0.1)
     async with (
         running_gateway(settings) as gateway,
-        httpx.AsyncClient(base_url=gateway.url, timeout=20, trust_env=False) as http,
+        httpx.AsyncClient(base_url=gateway.url, timeout=20) as http,
     ):
         address = await connected(http, gateway)
         assert (await http.get(address)).text == "2"
@@ -294,7 +294,7 @@ async def test_a_client_that_does_not_poll_is_given_up_and_its_memory_freed(
     settings = make_settings(tmp_path, llm.openai_url, outbound_bytes=16384, coalesce_bytes=1 << 20)
     async with (
         running_gateway(settings) as gateway,
-        httpx.AsyncClient(base_url=gateway.url, timeout=20, trust_env=False) as http,
+        httpx.AsyncClient(base_url=gateway.url, timeout=20) as http,
     ):
         address = await connected(http, gateway)
         with anyio.fail_after(20):
@@ -324,7 +324,7 @@ async def test_a_client_that_comes_back_while_its_turn_runs_resumes_it(tmp_path:
     async with (
         running_mock_llm(HELD) as llm,
         running_gateway(make_settings(tmp_path, llm.openai_url)) as gateway,
-        httpx.AsyncClient(base_url=gateway.url, timeout=20, trust_env=False) as http,
+        httpx.AsyncClient(base_url=gateway.url, timeout=20) as http,
     ):
         first = await connected(http, gateway)
         await emit(http, first, "chat_message", content="wait", session_id="talk")
@@ -367,7 +367,7 @@ async def hasty_gateway(llm: RunningMockLLM, tmp_path_factory: pytest.TempPathFa
 async def test_an_upgrade_that_is_never_finished_is_closed_and_its_session_lives_on(
     hasty_gateway: RunningGateway, said: str | bytes | None
 ) -> None:
-    async with httpx.AsyncClient(base_url=hasty_gateway.url, timeout=20, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=hasty_gateway.url, timeout=20) as http:
         address = await connected(http, hasty_gateway)
         async with ChatClient.connect(socket_url(hasty_gateway, address)) as websocket:
             await websocket.send(said) if said is not None else None
@@ -406,7 +406,7 @@ async def test_an_upgrade_of_a_session_that_ends_is_closed_with_it(
 
 
 async def test_sessions_beyond_the_limit_are_refused_until_one_ends(hasty_gateway: RunningGateway) -> None:
-    async with httpx.AsyncClient(base_url=hasty_gateway.url, timeout=20, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=hasty_gateway.url, timeout=20) as http:
         first = await connected(http, hasty_gateway)
         async with ChatClient.connect(socket_url(hasty_gateway), headers=hasty_gateway.headers()) as second:
             await second.send("40")
@@ -422,7 +422,7 @@ async def test_sessions_beyond_the_limit_are_refused_until_one_ends(hasty_gatewa
 
 
 async def test_a_session_ends_with_its_token(hasty_gateway: RunningGateway) -> None:
-    async with httpx.AsyncClient(base_url=hasty_gateway.url, timeout=20, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=hasty_gateway.url, timeout=20) as http:
         address = await opened(http)
         await http.post(address, content=f'40{{"token":"{hasty_gateway.token(lifetime=1)}"}}')
         answers = [(await http.get(address)).text, (await http.get(address)).text]

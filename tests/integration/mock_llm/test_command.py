@@ -100,7 +100,7 @@ def test_serving_prints_one_line_and_stops_cleanly(tmp_path: Path, backend: str,
     environment = {"MOCK_LLM_SCENARIO": str(path), "MOCK_LLM_ADMIN_TOKEN": "t"}
     with (
         _running("serve", "--backend", backend, **environment) as (process, ready),
-        httpx.Client(base_url=ready["url"], headers={"authorization": "Bearer t"}, trust_env=False) as client,
+        httpx.Client(base_url=ready["url"], headers={"authorization": "Bearer t"}) as client,
     ):
         answer = client.post("/v1/chat/completions", json=BODY)
         assert answer.json()["choices"][0]["message"]["content"] == "hello"
@@ -137,7 +137,7 @@ def test_a_recording_is_written_when_the_recorder_stops(tmp_path: Path) -> None:
         mock_llm_in_thread(GOOD) as upstream,
         _running("record", "--upstream", upstream.openai_url, "--output", str(target)) as (recorder, ready),
     ):
-        httpx.post(f"{ready['url']}/v1/chat/completions", json=BODY, trust_env=False)
+        httpx.post(f"{ready['url']}/v1/chat/completions", json=BODY)
         recorder.send_signal(signal.SIGTERM)
         recorder.communicate(timeout=10)
         assert recorder.returncode == 0

@@ -10,6 +10,7 @@ from anyio.abc import SocketAttribute
 
 from integration.mock_llm.stories import EVERYTHING, saying
 from mock_llm.scenario import RefuseConnections, Timing
+from mock_llm.server import _bound
 from mock_llm.settings import MockLLMSettings
 from mock_llm.testing import RunningMockLLM, mock_llm_in_thread, running_mock_llm
 
@@ -169,3 +170,10 @@ async def test_an_address_in_use_is_an_error_of_the_caller() -> None:
             async with running_mock_llm(EVERYTHING, settings):
                 pass
         assert caught.group_contains(OSError)
+
+
+def test_no_event_waits_for_the_acknowledgement_of_the_one_before() -> None:
+    with _bound(socket.AF_INET, "127.0.0.1", 0) as listener:
+        listener.listen()
+        with socket.create_connection(listener.getsockname()), listener.accept()[0] as accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -23,7 +23,7 @@ BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 @pytest.mark.anyio
 @pytest.mark.mock_llm(SCENARIO)
 async def test_async(mock_llm):
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient() as client:
         answer = await client.post(f"{mock_llm.openai_url}/chat/completions", json=BODY)
     assert answer.json()["choices"][0]["message"]["content"] == "mine"
     assert [entry.rule for entry in mock_llm.requests()] == ["r"]
@@ -31,7 +31,7 @@ async def test_async(mock_llm):
 
 @pytest.mark.mock_llm("scenario.yaml")
 def test_sync(mock_llm_server):
-    answer = httpx.post(f"{mock_llm_server.openai_url}/chat/completions", json=BODY, trust_env=False)
+    answer = httpx.post(f"{mock_llm_server.openai_url}/chat/completions", json=BODY)
     assert answer.json()["choices"][0]["message"]["content"] == "from a file"
 
 
@@ -44,7 +44,8 @@ def test_the_fixtures_serve_what_the_marker_names(pytester: pytest.Pytester) -> 
     pytester.makeconftest(CONFTEST)
     pytester.makepyfile(TESTS)
     pytester.makefile(".yaml", scenario="name: file\nrules:\n  - {name: r, reply: [{text: from a file}]}\n")
-    result = pytester.runpytest_inprocess("-q", "--strict-markers", "-p", "no:cacheprovider", "-p", "no:asyncio")
+    left_out = [part for name in ("cacheprovider", "asyncio", "hypothesispytest") for part in ("-p", f"no:{name}")]
+    result = pytester.runpytest_inprocess("-q", "--strict-markers", *left_out)
     # The asynchronous test runs once for each backend that anyio offers.
     passed = result.parseoutcomes()
     assert passed.get("failed", 0) == 0

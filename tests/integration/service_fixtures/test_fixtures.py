@@ -1,6 +1,7 @@
 """The fixtures as a team's tests see them. Tests come in pairs: the first writes, the second finds nothing of it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import coredis
 import psycopg
@@ -55,20 +56,23 @@ def test_what_a_test_makes_is_gone_in_the_next(postgres: Postgres, round_: int) 
 
 
 def test_a_transaction_left_open_fails_and_the_database_is_clean_all_the_same(
-    real_service_provision: Provision, schema: sql.Identifier
+    real_service_provision: Provision,
 ) -> None:
-    with real_service_provision.clean_postgres() as postgres:
+    with Provision(replace(real_service_provision.settings, lock_timeout=0.2)) as provision:
+        postgres = provision.postgres
+        with psycopg.connect(postgres.dsn) as connection:
+            connection.execute("CREATE TABLE words (word text)")
         left = psycopg.connect(postgres.dsn, application_name="the culprit")
-        left.execute(sql.SQL("INSERT INTO {} (word) VALUES ('a')").format(schema))
+        left.execute("INSERT INTO words VALUES ('a')")
         left.commit()
-        left.execute(sql.SQL("SELECT * FROM {}").format(schema))
-        cleaning = real_service_provision.clean_postgres()
+        left.execute("SELECT * FROM words")
+        cleaning = provision.clean_postgres()
         cleaning.__enter__()
         with pytest.raises(LeftOpenError, match="the culprit: idle in transaction"):
             cleaning.__exit__(None, None, None)
         left.close()
         with psycopg.connect(postgres.dsn) as connection:
-            assert connection.execute(sql.SQL("SELECT count(*) FROM {}").format(schema)).fetchone() == (0,)
+            assert connection.execute("SELECT count(*) FROM words").fetchone() == (0,)
 
 
 def test_the_sqlalchemy_url_connects_with_psycopg(postgres_url: str) -> None:

@@ -5,6 +5,7 @@ import os
 import select
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -184,7 +185,10 @@ def test_servers_of_the_environment_are_used_and_left_as_they_were(
 
 
 def test_two_processes_on_one_server_get_different_databases(postgres_server_url: str) -> None:
-    with make_database(postgres_server_url, "0_1") as one, make_database(postgres_server_url, "0_1") as other:
+    with (
+        make_database(postgres_server_url, "0_1", LIMIT) as one,
+        make_database(postgres_server_url, "0_1", LIMIT) as other,
+    ):
         assert one.dsn != other.dsn
         assert len(databases(postgres_server_url)) == 2
 
@@ -193,7 +197,7 @@ def test_a_database_whose_process_was_killed_is_dropped_by_the_next(postgres_ser
     with psycopg.connect(postgres_server_url, autocommit=True) as connection:
         connection.execute("CREATE DATABASE streamproof_0_99_abcd")
         connection.execute("CREATE DATABASE streamproof_production")
-        with make_database(postgres_server_url, "0_1"):
+        with make_database(postgres_server_url, "0_1", LIMIT):
             assert "streamproof_0_99_abcd" not in databases(postgres_server_url)
     assert databases(postgres_server_url) == ["streamproof_production"]
 
@@ -291,6 +295,17 @@ def test_the_template_is_made_once_and_copied_after(tmp_path: Path) -> None:
     with Provision(settings) as second:
         assert second.postgres.server_version == _wheels.postgres_wheel_version()
     assert template.stat().st_mtime_ns == made
+
+
+@pytest.mark.parametrize(("mode", "linked"), [(0o644, True), (0o755, True), (0o600, False), (0o711, False)])
+def test_what_everybody_may_use_is_linked_and_the_rest_is_copied(tmp_path: Path, mode: int, linked: bool) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_text("text")
+    source.chmod(mode)
+    _wheels._link_or_copy(source, target)
+    assert target.read_text() == "text"
+    assert target.samefile(source) is linked
+    assert stat.S_IMODE(source.stat().st_mode) == mode
 
 
 def test_programs_in_a_folder_that_only_their_owner_can_enter_work_too(tmp_path: Path) -> None:

@@ -5,11 +5,14 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from websockets.asyncio.client import connect
 
 from perf.gateway import stage
+
+CLOSE_SECONDS: Final = 1.0
+"""How long a server may take to close a connection; Flask-SocketIO leaves it open."""
 
 
 class User(Protocol):
@@ -93,7 +96,8 @@ async def closed_loop(
 ) -> tuple[float, Delays]:
     """Run `turns` turns, always `concurrency` at a time; returns the seconds it took, and the delays.
 
-    Delays of each user's first turn are left out: it comes while others have not begun.
+    Delays of each user's first turn are left out: it comes while others have not begun. The time ends with the last
+    turn: closing the connections is not part of it.
 
     Args:
         make_user: makes the user of a name.
@@ -105,10 +109,18 @@ async def closed_loop(
     delays = Delays()
     left: Iterator[int] = iter(range(turns))
     gate = asyncio.Barrier(concurrency + 1)
+    ended = 0.0
 
     async def work(number: int) -> None:
+        nonlocal ended
         user = make_user(f"u{number}")
-        async with connect(user.url, additional_headers=user.headers, compression=None, max_queue=None) as websocket:
+        async with connect(
+            user.url,
+            additional_headers=user.headers,
+            compression=None,
+            max_queue=None,
+            close_timeout=CLOSE_SECONDS,
+        ) as websocket:
             await user.greet(websocket)
             await _turn(user, websocket, f"w{number}", Delays(), 0.0)  # what is done once only, such as imports
             await gate.wait()
@@ -117,6 +129,7 @@ async def closed_loop(
             for turn in left:
                 await _turn(user, websocket, f"t{turn}", kept, time.perf_counter())
                 kept = delays
+            ended = time.perf_counter()
 
     async with asyncio.TaskGroup() as group:
         for number in range(concurrency):
@@ -124,4 +137,4 @@ async def closed_loop(
         await gate.wait()
         ready()
         began = time.perf_counter()
-    return time.perf_counter() - began, delays
+    return ended - began, delays

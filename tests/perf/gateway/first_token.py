@@ -28,7 +28,6 @@ rules:
     timing: {first_token: 0.05, tokens_per_second: 200}
 """
 BODY: Final = {"model": "mock", "stream": True, "messages": [{"role": "user", "content": "six times seven"}]}
-WARM_UP: Final = 10
 
 
 async def ask_model(http: httpx2.AsyncClient, url: str) -> float:
@@ -58,23 +57,24 @@ async def ask_gateway(websocket: Any, thread: str) -> float:
             raise RuntimeError(frame)
 
 
-async def run(server: stage.Server, llm: str, requests: int) -> tuple[list[float], list[float]]:
+async def run(server: stage.Server, llm: str, requests: int, warm_up: int) -> tuple[list[float], list[float]]:
     direct, through = [], []
     async with (
         httpx2.AsyncClient(headers={"Authorization": "Bearer any"}) as http,
         connect(f"{server.ws_base}/ws", additional_headers=stage.headers("alice"), compression=None) as websocket,
     ):
         await websocket.recv()
-        for number in range(WARM_UP + requests):
+        for number in range(warm_up + requests):
             direct.append(await ask_model(http, llm))
             through.append(await ask_gateway(websocket, f"t{number}"))
-    return direct[WARM_UP:], through[WARM_UP:]
+    return direct[warm_up:], through[warm_up:]
 
 
 def main() -> None:
     """Run both sides and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=200)
+    parser.add_argument("--warm-up", type=int, default=10, help="requests before those, which are not counted")
     options = parser.parse_args()
     stage.stay_on_the_clients_core()
     with (
@@ -83,7 +83,7 @@ def main() -> None:
         stage.gateway(database.dsn, llm) as server,
     ):
         stage.say(f"{options.requests} requests of each side, in turns")
-        direct, through = uvloop.run(run(server, llm, options.requests))
+        direct, through = uvloop.run(run(server, llm, options.requests, options.warm_up))
 
     def centiles(times: list[float]) -> list[float]:
         cuts = statistics.quantiles(times, n=100)
