@@ -44,7 +44,7 @@ setattr(pex_from_targets, _NAME, _determine_once)
 
 _PACKED = ("--layout", "packed")
 """What Pants asks for when the environment is its own; what it builds for users it leaves to them."""
-_AS_THEY_ARE = ("--no-pre-install-wheels", "--max-install-jobs", "0")
+_AS_THEY_ARE = ("--no-pre-install-wheels", "--max-install-jobs", "0", "--pex-root", ".cache/pex_root", "--runtime-pex-root", ".cache/pex_root")
 
 _check = PexCliProcess.__post_init__
 
