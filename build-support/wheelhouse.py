@@ -10,6 +10,7 @@ fits the interpreter best is taken, and what came must have a hash that the lock
 import argparse
 import hashlib
 import re
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -18,11 +19,12 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from http.client import HTTPException
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import urllib3
 from packaging.markers import Marker
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import parse_wheel_filename
@@ -78,26 +80,35 @@ def locked_hashes(lock: Path) -> frozenset[str]:
     return frozenset(re.findall(r"--hash=sha256:([0-9a-f]{64})", lock.read_text(encoding="utf-8")))
 
 
-def download(distribution: Distribution) -> bytes:
+def connections() -> urllib3.PoolManager:
+    """Keeps connections open, trusts whom this machine trusts, and goes by the proxy that the environment names."""
+    proxy = urllib.request.getproxies().get("https")
+    trusted = ssl.create_default_context()
+    again = urllib3.Retry(ATTEMPTS, backoff_factor=0.2, status_forcelist=(429, 500, 502, 503, 504))
+    if proxy:
+        return urllib3.ProxyManager(
+            proxy, maxsize=PARALLEL, retries=again, timeout=TIMEOUT_SECONDS, ssl_context=trusted
+        )
+    return urllib3.PoolManager(maxsize=PARALLEL, retries=again, timeout=TIMEOUT_SECONDS, ssl_context=trusted)
+
+
+def download(distribution: Distribution, http: urllib3.PoolManager) -> bytes:
     """The file as its index has it, asked for again when the connection fails."""
-    attempt = 0
-    while True:
-        attempt += 1
-        try:
-            with urllib.request.urlopen(distribution.url, timeout=TIMEOUT_SECONDS) as response:  # noqa: S310  hash-checked
-                content: bytes = response.read()
-                return content
-        except (OSError, HTTPException) as error:
-            if attempt == ATTEMPTS:
-                raise WheelhouseError(f"{distribution.name}: {error}") from error
+    try:
+        response = http.request("GET", distribution.url)
+    except urllib3.exceptions.HTTPError as error:
+        raise WheelhouseError(f"{distribution.name}: {error}") from error
+    if response.status != HTTPStatus.OK:
+        raise WheelhouseError(f"{distribution.name}: the index answers {response.status}")
+    return response.data
 
 
-def fetch(distribution: Distribution, folder: Path, hashes: frozenset[str]) -> None:
+def fetch(distribution: Distribution, folder: Path, hashes: frozenset[str], http: urllib3.PoolManager) -> None:
     """Put one file into `folder`, whole and checked, unless it is there."""
     target = folder / distribution.name
     if target.exists() and hashlib.sha256(target.read_bytes()).hexdigest() in hashes:
         return
-    content = download(distribution)
+    content = download(distribution, http)
     if hashlib.sha256(content).hexdigest() not in hashes:
         raise WheelhouseError(f"{distribution.name} has none of the hashes of its lock")
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".part-", delete=False) as part:
@@ -105,14 +116,14 @@ def fetch(distribution: Distribution, folder: Path, hashes: frozenset[str]) -> N
     Path(part.name).replace(target)
 
 
-def fill(folder: Path, uv: str, python: str, lock: Path) -> None:
+def fill(folder: Path, uv: str, python: str, lock: Path, http: urllib3.PoolManager) -> None:
     """Fetch what one lock names."""
     command = [uv, "pip", "compile", "--quiet", "--no-deps", "--generate-hashes", "--no-config", "--no-header"]
     command += ["--python-version", python, "--format", "pylock.toml", str(lock)]
     pylock = tomllib.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     hashes = locked_hashes(lock)
     with ThreadPoolExecutor(PARALLEL) as pool:
-        for _ in pool.map(lambda distribution: fetch(distribution, folder, hashes), distributions(pylock, python)):
+        for _ in pool.map(lambda each: fetch(each, folder, hashes, http), distributions(pylock, python)):
             pass
 
 
@@ -123,10 +134,11 @@ def main() -> int:
     parser.add_argument("--uv", default="uv", help="the uv command")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
+    http = connections()
     try:
         for pair in arguments.locks:
             python, _, lock = pair.partition(":")
-            fill(arguments.folder, arguments.uv, python, Path(lock))
+            fill(arguments.folder, arguments.uv, python, Path(lock), http)
     except (WheelhouseError, subprocess.CalledProcessError) as error:
         print(f"wheelhouse: {error}", file=sys.stderr)
         return 1

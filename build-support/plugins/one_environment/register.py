@@ -42,21 +42,23 @@ async def _determine_once(
 
 setattr(pex_from_targets, _NAME, _determine_once)
 
-_PACKED = ("--layout", "packed")
+_OWN = "--layout packed"
 """What Pants asks for when the environment is its own; what it builds for users it leaves to them."""
-_AS_THEY_ARE = ("--no-pre-install-wheels", "--max-install-jobs", "0", "--pex-root", ".cache/pex_root", "--runtime-pex-root", ".cache/pex_root")
+_WHEELS = ("--no-pre-install-wheels", "--max-install-jobs", "0")
+_ONE_CACHE = ("--pex-root", ".cache/pex_root", "--runtime-pex-root", ".cache/pex_root")
+"""What is unpacked to look whether an environment is whole is not unpacked again to run in it."""
 
 _check = PexCliProcess.__post_init__
 
 
 def _keep_wheels(self: PexCliProcess) -> None:
     args = self.extra_args
-    if _PACKED in zip(args, args[1:]):
-        object.__setattr__(self, "extra_args", (*args, *_AS_THEY_ARE))
+    if _OWN in " ".join(args):
+        object.__setattr__(self, "extra_args", (*args, *_WHEELS, *_ONE_CACHE))
     _check(self)
 
 
-setattr(PexCliProcess, "__post_init__", _keep_wheels)
+PexCliProcess.__post_init__ = _keep_wheels  # type: ignore[method-assign]
 
 
 def rules() -> list[Any]:

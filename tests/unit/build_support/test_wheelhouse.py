@@ -2,13 +2,15 @@
 
 import hashlib
 import re
-import urllib.request
-from http.client import IncompleteRead
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
-from wheelhouse import Distribution, WheelhouseError, distributions, fetch, locked_hashes, tags_of
+import urllib3
+from wheelhouse import Distribution, WheelhouseError, connections, distributions, fetch, locked_hashes, tags_of
 
 
 def release(*files: str, **fields: Any) -> dict[str, Any]:
@@ -50,47 +52,112 @@ def test_a_package_for_other_versions_of_python_is_left_out(python: str, names: 
     assert chosen(release("thing-1.0-py3-none-any.whl", marker="python_version < '3.11'"), python) == names
 
 
-def served(folder: Path, content: bytes) -> Distribution:
-    """A distribution that can be fetched, without a network."""
-    source = folder / "thing-1.0-py3-none-any.whl"
-    source.write_bytes(content)
-    return Distribution(source.name, source.as_uri())
+WHEEL = "thing-1.0-py3-none-any.whl"
 
 
-def test_what_has_a_hash_of_the_lock_is_kept(tmp_path: Path) -> None:
+class Index(ThreadingHTTPServer):
+    """Serves one wheel, breaking off as often as it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.content = b"wheel"
+        self.breaks = 0
+        self.connections: set[Any] = set()
+
+    @property
+    def wheel(self) -> Distribution:
+        return Distribution(WHEEL, f"http://127.0.0.1:{self.server_port}/{WHEEL}")
+
+
+class Answer(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Index
+
+    def do_GET(self) -> None:
+        self.server.connections.add(self.client_address)
+        self.send_response(200 if self.path == f"/{WHEEL}" else 404)
+        self.send_header("Content-Length", str(len(self.server.content)))
+        self.end_headers()
+        broken = self.server.breaks > 0
+        self.server.breaks -= broken
+        self.wfile.write(self.server.content[: -1 if broken else None])
+        self.close_connection = broken
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def index() -> Iterator[Index]:
+    with Index() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def http() -> Iterator[urllib3.PoolManager]:
+    manager = connections()
+    yield manager
+    manager.clear()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    folder = tmp_path / "house"
+    folder.mkdir()
+    return folder
+
+
+HASHES = frozenset({hashlib.sha256(b"wheel").hexdigest()})
+
+
+def test_what_has_a_hash_of_the_lock_is_kept(
+    tmp_path: Path, house: Path, index: Index, http: urllib3.PoolManager
+) -> None:
     lock = tmp_path / "some.lock"
-    lock.write_text(f"thing==1.0 \\\n    --hash=sha256:{hashlib.sha256(b'wheel').hexdigest()}\n", encoding="utf-8")
-    house = tmp_path / "house"
-    house.mkdir()
-    fetch(served(tmp_path, b"wheel"), house, locked_hashes(lock))
-    assert (house / "thing-1.0-py3-none-any.whl").read_bytes() == b"wheel"
+    lock.write_text(f"thing==1.0 \\\n    --hash=sha256:{next(iter(HASHES))}\n", encoding="utf-8")
+    fetch(index.wheel, house, locked_hashes(lock), http)
+    assert (house / WHEEL).read_bytes() == b"wheel"
 
 
-def test_what_has_no_hash_of_the_lock_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
-    house = tmp_path / "house"
-    house.mkdir()
+def test_what_has_no_hash_of_the_lock_is_refused_and_leaves_nothing(
+    house: Path, index: Index, http: urllib3.PoolManager
+) -> None:
+    index.content = b"something else"
     with pytest.raises(WheelhouseError, match="none of the hashes"):
-        fetch(served(tmp_path, b"something else"), house, frozenset({hashlib.sha256(b"wheel").hexdigest()}))
+        fetch(index.wheel, house, HASHES, http)
     assert list(house.iterdir()) == []
 
 
-def test_what_cannot_be_fetched_is_an_error_that_names_the_file(tmp_path: Path) -> None:
-    missing = Distribution("thing-1.0-py3-none-any.whl", (tmp_path / "missing.whl").as_uri())
-    with pytest.raises(WheelhouseError, match=re.escape("thing-1.0-py3-none-any.whl")):
-        fetch(missing, tmp_path, frozenset())
+def test_what_the_index_does_not_have_is_an_error_that_names_the_file(
+    house: Path, index: Index, http: urllib3.PoolManager
+) -> None:
+    missing = Distribution("other.whl", index.wheel.url.replace(WHEEL, "other.whl"))
+    with pytest.raises(WheelhouseError, match=re.escape("other.whl: the index answers 404")):
+        fetch(missing, house, HASHES, http)
 
 
-def test_a_file_that_breaks_off_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken = iter([IncompleteRead(b"whe"), IncompleteRead(b"whe")])
-    opened = urllib.request.urlopen
+def test_an_index_that_is_not_there_is_an_error_that_names_the_file(
+    house: Path, index: Index, http: urllib3.PoolManager
+) -> None:
+    wheel = index.wheel
+    index.shutdown()
+    index.server_close()
+    with pytest.raises(WheelhouseError, match=re.escape(WHEEL)):
+        fetch(wheel, house, HASHES, http)
 
-    def open_after_two_failures(url: str, timeout: float) -> Any:
-        for error in broken:
-            raise error
-        return opened(url, timeout=timeout)
 
-    monkeypatch.setattr(urllib.request, "urlopen", open_after_two_failures)
-    house = tmp_path / "house"
-    house.mkdir()
-    fetch(served(tmp_path, b"wheel"), house, frozenset({hashlib.sha256(b"wheel").hexdigest()}))
-    assert [path.name for path in house.iterdir()] == ["thing-1.0-py3-none-any.whl"]
+def test_a_file_that_breaks_off_is_asked_for_again(house: Path, index: Index, http: urllib3.PoolManager) -> None:
+    index.breaks = 2
+    fetch(index.wheel, house, HASHES, http)
+    assert [path.read_bytes() for path in house.iterdir()] == [b"wheel"]
+
+
+def test_a_connection_serves_for_many_files(house: Path, index: Index, http: urllib3.PoolManager) -> None:
+    for _ in range(3):
+        fetch(index.wheel, house, HASHES, http)
+        (house / WHEEL).unlink()
+    assert len(index.connections) == 1
