@@ -3,6 +3,7 @@
 import gc
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,12 @@ os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
 # read the certificates that the world trusts, which takes longer than most of the tests.
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost,::1"
 os.environ["SSL_CERT_DIR"] = os.devnull
+
+# Processes that run at the same time clear the temporary folders of earlier ones; in one place they trip over each other.
+if _slot := os.environ.get("STREAMPROOF_SLOT"):
+    _temporary = Path(tempfile.gettempdir()) / f"streamproof-{os.getuid()}-{_slot}"
+    _temporary.mkdir(mode=0o700, exist_ok=True)
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_temporary)
 
 # Hypothesis works out its table of Unicode in four seconds and keeps it in the working folder, which a sandbox loses.
 _cache = ServiceSettings.from_environment(None, Path.cwd()).cache_folder
