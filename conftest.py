@@ -28,7 +28,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost,::1"
 os.environ["SSL_CERT_DIR"] = os.devnull
 
-# Processes that run at the same time clear the temporary folders of earlier ones; in one place they trip over each other.
+# Processes that run at the same time clear the temporary folders of earlier ones. In one place they would trip over
+# each other.
 if _slot := os.environ.get("STREAMPROOF_SLOT"):
     _temporary = Path(tempfile.gettempdir()) / f"streamproof-{os.getuid()}-{_slot}"
     _temporary.mkdir(mode=0o700, exist_ok=True)
