@@ -45,7 +45,6 @@ class Sweep:
         self._audience = audience
         self._other = other
         self._segmented = plan.segmented
-        self._counted = bool(plan.contract.vocabulary.place("sequence"))
         self._timed = bool(plan.contract.vocabulary.place("timestamp"))
         self._rising, self._lean = audience.rising, audience.lean
         self._lines, self._run_level = directory.lines, directory.run_level
@@ -61,7 +60,7 @@ class Sweep:
         tracks, event, show, other, none = audience.tracks, audience.event, audience.show, self._other, self._no_track
         frames, messages, values_of = batch.frames, batch.messages, batch.values
         parse, event_kind, received = datetime.fromisoformat, _EVENT, _RECEIVED
-        counted, timed = self._counted, self._timed
+        timed = self._timed
         # Whom the events at hand belong to, and what their numbers are compared with. No connection: find that out.
         connection: str | None = None
         user = thread = run = None
@@ -72,25 +71,22 @@ class Sweep:
         # it, too.
         track = none
         again: str | None = None
-        # The event before, if the same again with the next numbers tells nobody anything, and what those are compared
-        # with. Streams repeat themselves, delta after delta: what such events leave behind is noted once, when
-        # something else comes.
+        # The event before, if the same again, only later, tells nobody anything, and what its time is compared with.
+        # Streams repeat themselves, delta after delta: what such events leave behind is noted once, when something else
+        # comes. Where events are counted there is as much to do for each as there is to spare.
         echo: Any = None
-        began = ahead = 0
+        began = 0
         latest: Any = None
         moment: Any = None
         for index, (frame, message) in enumerate(zip(frames, messages, strict=True), base):
             if echo is not None:
-                if frame is before or (
-                    frame.connection == connection and frame.kind is event_kind and frame.direction is received
+                if message.name == again and (
+                    frame is before
+                    or (frame.connection == connection and frame.kind is event_kind and frame.direction is received)
                 ):
-                    if counted:
-                        echo.sequence = message.sequence
                     if timed:
                         moment = echo.timestamp = message.timestamp
-                    if message == echo and (
-                        not counter or (message.sequence == index + ahead and message.sequence.__class__ is int)
-                    ):
+                    if message == echo:
                         if not clock:
                             continue
                         if moment.__class__ is latest.__class__:
@@ -98,7 +94,7 @@ class Sweep:
                                 latest = moment
                                 continue
                         elif moment.__class__ is str:
-                            # Here, not in a function: this is done as often as there are events.
+                            # Here, not in a function: it is done as often as there are events.
                             try:
                                 moment = parse(moment)
                             except ValueError:
@@ -109,7 +105,7 @@ class Sweep:
                                     continue
                 echo = None
                 if index - 1 > began:
-                    self._repeated(batch, base, began, index - 1, track, scope, counter, clock, latest)
+                    self._repeated(batch, base, began, index - 1, track, scope, clock, latest)
             if frame is not before:
                 if frame.kind is not event_kind or frame.direction is not received:
                     connection = before = None
@@ -148,7 +144,13 @@ class Sweep:
                 if moment is not None:
                     latest = clock[NEXT]
                     if moment.__class__ is str:
-                        moment = _instant(moment)
+                        try:
+                            moment = parse(moment)
+                        except ValueError:
+                            moment = None
+                        else:
+                            if moment.tzinfo is not UTC:
+                                moment = None
                     if moment.__class__ is not latest.__class__ or latest is None or moment < latest:
                         connection = None
                         show(batch, index - base, index)
@@ -176,15 +178,8 @@ class Sweep:
                 clock[PLACE] = index
                 latest = clock[NEXT] = moment
             if track.repeats:
-                if (
-                    again is not None
-                    and noted == ledger.noted
-                    and (sequence is not None or not counter)
-                    and (moment is not None or not clock)
-                ):
+                if again is not None and noted == ledger.noted and not counter and (moment is not None or not clock):
                     echo, began = message, index
-                    if sequence is not None:
-                        ahead = sequence - index
                 continue
             if track.ends:
                 connection = None
@@ -195,7 +190,7 @@ class Sweep:
                 if directory.retired != retired:
                     connection = None
         if echo is not None and index > began:
-            self._repeated(batch, base, began, index, track, scope, counter, clock, latest)
+            self._repeated(batch, base, began, index, track, scope, clock, latest)
 
     def _repeated(
         self,
@@ -205,7 +200,6 @@ class Sweep:
         last: int,
         track: Track,
         scope: Instance,
-        counter: Memory,
         clock: Memory,
         latest: Any,
     ) -> None:
@@ -213,10 +207,6 @@ class Sweep:
         track.count += last - began
         scope.last_index = last
         scope.last_ns = batch.frames[last - base].monotonic_ns
-        if counter:
-            counter[LAST] = batch.messages[last - base].sequence
-            counter[PLACE] = last
-            counter[NEXT] = counter[LAST] + 1
         if clock:
             clock[LAST] = batch.messages[last - base].timestamp
             clock[PLACE] = last
@@ -241,12 +231,3 @@ class Sweep:
             return line, scope, NO_NUMBERS, NO_NUMBERS
         memories = self._rising.memories(line, ids[1])
         return None if memories is None else (line, scope, *memories)
-
-
-def _instant(text: str) -> datetime | None:
-    """The moment in UTC that a timestamp tells; None when it tells none, or one elsewhere."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo is UTC else None
