@@ -58,7 +58,7 @@ def _keep_wheels(self: PexCliProcess) -> None:
     _check(self)
 
 
-PexCliProcess.__post_init__ = _keep_wheels  # type: ignore[method-assign]
+PexCliProcess.__post_init__ = _keep_wheels
 
 
 def rules() -> list[Any]:
